@@ -1,0 +1,281 @@
+"""The objects of LBaaS as immutable values.
+
+One shape per object from the API's edge to the translator: the API converts protobuf to these,
+the store keeps these, the translator reads these. Fields that the server owns (uid, revisions,
+times) sit in `Record`; everything else is what the tenant or operator wrote.
+Limits and defaults follow Grizzly LBaaS v1 where they make sense, see docs/design.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+from lbaas.model.enums import (
+    FleetKind,
+    HealthMonitorType,
+    LbMethod,
+    NodeState,
+    Protocol,
+    SessionPersistenceType,
+)
+
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+UNLIMITED = -1
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What the server alone knows of a stored object.
+
+    `rev` is the last change of anything, `spec_rev` the last change of what is rendered,
+    `live_rev` the newest revision that was live on every counted node (a latch: it never falls),
+    `deleted_rev` the revision of the delete (0: not deleted).
+    """
+
+    uid: str = ""
+    rev: int = 0
+    spec_rev: int = 0
+    live_rev: int = 0
+    deleted_rev: int = 0
+    create_time: datetime = EPOCH
+    update_time: datetime = EPOCH
+
+    @property
+    def etag(self) -> str:
+        """Gives the object's etag: it changes with every write, and only then (AIP-154)."""
+        return f'"{self.uid[:8]}-{self.rev}"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a pool lives: `fleets/{fleet}`, or "" and the reason why nowhere.
+
+    `reason` tells why this fleet was chosen, or holds every fleet's refusal.
+    `rev` is the revision of the transaction that decided.
+    """
+
+    fleet: str = ""
+    reason: str = ""
+    time: datetime = EPOCH
+    rev: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A group of like members and the balancing method between them. Root of a tree."""
+
+    name: str
+    protocol: Protocol
+    lb_method: LbMethod
+    display_name: str = ""
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    admin_state_up: bool = True
+    health_monitors: tuple[str, ...] = ()
+    service_type: str = ""
+    placement: Placement | None = None
+    record: Record = field(default_factory=Record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One application server. Weight 0 takes no new connections."""
+
+    name: str
+    address: str
+    port: int
+    display_name: str = ""
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    admin_state_up: bool = True
+    weight: int = 1
+    backup: bool = False
+    drain_timeout: timedelta = timedelta(0)
+    record: Record = field(default_factory=Record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthMonitor:
+    """A check; many-to-many with pools, and all monitors of a pool count.
+
+    `max_retries` consecutive failures take a member down, `rise` successes bring it back.
+    The HTTP fields matter for HTTP and HTTPS only.
+    """
+
+    name: str
+    type: HealthMonitorType
+    delay: timedelta
+    timeout: timedelta
+    max_retries: int
+    rise: int = 1
+    display_name: str = ""
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    admin_state_up: bool = True
+    http_method: str = "GET"
+    url_path: str = "/"
+    expected_codes: str = "200"
+    host: str = ""
+    record: Record = field(default_factory=Record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPersistence:
+    """How a VIP keeps a client on one member. `ttl` zero: a session cookie."""
+
+    type: SessionPersistenceType
+    cookie_name: str = ""
+    ttl: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vip:
+    """A virtual address and port on one pool. `address` "" until allocated from the fleet."""
+
+    name: str
+    pool: str
+    protocol: Protocol
+    port: int
+    address: str = ""
+    display_name: str = ""
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    admin_state_up: bool = True
+    session_persistence: SessionPersistence | None = None
+    connection_limit: int = UNLIMITED
+    address_in_use_by: str = ""
+    record: Record = field(default_factory=Record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a fleet can do, or what a pool's tree needs of one."""
+
+    lb_methods: frozenset[LbMethod] = frozenset()
+    protocols: frozenset[Protocol] = frozenset()
+    health_monitor_types: frozenset[HealthMonitorType] = frozenset()
+    session_persistences: frozenset[SessionPersistenceType] = frozenset()
+    connection_limit: bool = False
+    multiple_monitors: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceType:
+    """What a tenant may ask for; fleets offer service types.
+
+    `fleet_kind` None: either kind. `fleet_labels` must all be on the fleet.
+    """
+
+    name: str
+    default: bool = False
+    display_name: str = ""
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    fleet_kind: FleetKind | None = None
+    required: Capabilities = field(default_factory=Capabilities)
+    fleet_labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    record: Record = field(default_factory=Record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The device: a group of like Envoy nodes.
+
+    `capabilities` None: whatever Tidegate can build. `project` "": shared between all.
+    `vip_ranges` are CIDRs; empty: VIPs must name their address, any is allowed.
+    `max_pools` 0: no limit. `pools` counts what the fleet carries.
+    """
+
+    name: str
+    kind: FleetKind = FleetKind.EDGE
+    service_types: tuple[str, ...] = ()
+    capabilities: Capabilities | None = None
+    project: str = ""
+    vip_ranges: tuple[str, ...] = ()
+    max_pools: int = 0
+    draining: bool = False
+    display_name: str = ""
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    pools: int = 0
+    record: Record = field(default_factory=Record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One Envoy of a fleet, as last seen. `name` is `fleets/{fleet}/nodes/{node}`.
+
+    `joined_rev` is the revision at which it joined; it counts once it is in step with that.
+    `counted` is kept over a restart of the control plane, until the node has been gone 30 s.
+    """
+
+    name: str
+    envoy_version: str = ""
+    counted: bool = False
+    joined_rev: int = 0
+    last_seen: datetime = EPOCH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """What the streams know of a node at this moment."""
+
+    name: str
+    state: NodeState
+    connected: bool
+    envoy_version: str
+    base_rev: int
+    pending: tuple[str, ...]
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """How many objects a project may have; -1: no limit. Defaults are LBaaS v1's."""
+
+    name: str
+    vips: int = 10
+    pools: int = 10
+    members: int = UNLIMITED
+    health_monitors: int = UNLIMITED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """An Envoy refused a version of a resource.
+
+    `node` is the node's resource name. `objects` are the names it is attributed to, each with
+    the `spec_rev` that was refused: a newer spec_rev puts the rejection out of force.
+    `last_good` holds the bytes that the node goes on serving ("" bytes: none).
+    """
+
+    fleet: str
+    node: str
+    type_url: str
+    resource: str
+    version: str
+    message: str
+    objects: tuple[tuple[str, int], ...]
+    time: datetime
+    last_good: bytes = b""
+    last_good_version: str = ""
+    translator_version: str = ""
+
+
+TenantObject = Pool | Member | HealthMonitor | Vip
+StoredObject = TenantObject | ServiceType | Fleet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolTree:
+    """A pool with all that is rendered with it: living objects only, each sorted by name.
+
+    `health_monitors` are the associated ones. Deleted pools and their trees do not occur.
+    """
+
+    pool: Pool
+    members: tuple[Member, ...] = ()
+    health_monitors: tuple[HealthMonitor, ...] = ()
+    vips: tuple[Vip, ...] = ()

@@ -1,0 +1,135 @@
+"""Status as a pure function of stored facts (design: status-and-order).
+
+Nothing waits in a state, so nothing can be stuck in one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lbaas.model.enums import OperatingStatus, ProvisioningStatus
+from lbaas.model.objects import EPOCH, Pool, Record, Rejection, TenantObject, Vip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusDetail:
+    """Why an object has its status: a stable reason, a message for people, and where."""
+
+    reason: str
+    message: str = ""
+    fleet: str = ""
+    node: str = ""
+    resource: str = ""
+    time: datetime = EPOCH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an object's newest change has come on the nodes that count.
+
+    `missing` holds (node, resource) pairs that are still to confirm. `waiting` explains why,
+    when there is more to say than that (NO_NODE_CONNECTED, NODE_NOT_ACKING, BLOCKED_BY).
+    """
+
+    applied: int = 0
+    total: int = 0
+    missing: tuple[tuple[str, str], ...] = ()
+    waiting: StatusDetail | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """An object's two statuses, and the reason behind them."""
+
+    provisioning: ProvisioningStatus
+    operating: OperatingStatus
+    detail: StatusDetail | None = None
+    progress: Progress = Progress()
+
+    @property
+    def reconciling(self) -> bool:
+        """Tells whether the Envoys do not yet run what was written (AIP-128)."""
+        return self.provisioning in {
+            ProvisioningStatus.PENDING_CREATE,
+            ProvisioningStatus.PENDING_UPDATE,
+            ProvisioningStatus.PENDING_DELETE,
+        }
+
+
+def in_force(record: Record, name: str, rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:
+    """Gives the rejections that concern the object as it is now, not as it was."""
+    return tuple(
+        rejection
+        for rejection in rejections
+        if any(who == name and rev >= record.spec_rev for who, rev in rejection.objects)
+    )
+
+
+def failure(
+    obj: TenantObject, rejections: Sequence[Rejection], pool: Pool | None
+) -> StatusDetail | None:
+    """Gives why the object is in ERROR, or None: rejected, unplaceable, address in use.
+
+    `pool` is the pool the object lives in (itself for a pool, None for a monitor).
+    """
+    if rejected := in_force(obj.record, obj.name, rejections):
+        first = rejected[0]
+        return StatusDetail(
+            reason="REJECTED_BY_ENVOY",
+            message=first.message,
+            fleet=first.fleet,
+            node=first.node,
+            resource=first.resource,
+            time=first.time,
+        )
+    if isinstance(obj, Vip) and obj.address_in_use_by:
+        return StatusDetail(
+            reason="ADDRESS_IN_USE",
+            message=f"{obj.address}:{obj.port} is taken on this fleet; choose another address"
+            " or port",
+            resource=obj.name,
+        )
+    if pool is not None and pool.placement is not None and not pool.placement.fleet:
+        return StatusDetail(
+            reason="NO_ELIGIBLE_FLEET",
+            message=pool.placement.reason,
+            resource=pool.name,
+            time=pool.placement.time,
+        )
+    return None
+
+
+def provisioning(
+    record: Record, *, admin_state_up: bool, failed: StatusDetail | None
+) -> ProvisioningStatus:
+    """Gives the provisioning status from the row's revisions and what failed."""
+    if record.deleted_rev:
+        return ProvisioningStatus.PENDING_DELETE
+    if failed is not None:
+        return ProvisioningStatus.ERROR
+    if record.live_rev >= record.spec_rev:
+        return ProvisioningStatus.ACTIVE if admin_state_up else ProvisioningStatus.INACTIVE
+    if record.live_rev == 0:
+        return ProvisioningStatus.PENDING_CREATE
+    return ProvisioningStatus.PENDING_UPDATE
+
+
+def status_of(
+    obj: TenantObject, *, rejections: Sequence[Rejection], pool: Pool | None, progress: Progress
+) -> Status:
+    """Gives the whole status of a tenant's object.
+
+    Operating status needs the agents' reports; until a node has an agent it is UNKNOWN, NO_AGENT.
+    """
+    failed = failure(obj, rejections, pool)
+    code = provisioning(obj.record, admin_state_up=obj.admin_state_up, failed=failed)
+    detail = failed
+    if detail is None and code not in {ProvisioningStatus.ACTIVE, ProvisioningStatus.INACTIVE}:
+        detail = progress.waiting
+    if detail is None and code is ProvisioningStatus.ACTIVE:
+        detail = StatusDetail(
+            reason="NO_AGENT", message="no agent reports the health of this fleet's nodes"
+        )
+    return Status(
+        provisioning=code, operating=OperatingStatus.UNKNOWN, detail=detail, progress=progress
+    )

@@ -1,0 +1,1 @@
+"""From a pool's tree to Envoy's messages: pure builders, one file per resource."""
