@@ -1,0 +1,1 @@
+"""What the tests drive real things with: Envoy, members, clients under load, a raw xDS client."""
