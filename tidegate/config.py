@@ -1,0 +1,59 @@
+"""The settings of the control plane: environment first, then a TOML file, then these defaults.
+
+Every setting is `TIDEGATE_<NAME>` in the environment and `<name>` in the file that
+`TIDEGATE_CONFIG` names (default `tidegate.toml` in the working folder, if it is there).
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Settings(BaseSettings):
+    """What an operator may choose. Unknown names in the file are refused."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEGATE_", extra="forbid", frozen=True)
+
+    database: str = Field(
+        default="sqlite:///tidegate.db",
+        description="SQLAlchemy URL: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME",
+    )
+    api_address: str = Field(
+        default="127.0.0.1:18090", description="where the management API listens"
+    )
+    xds_address: str = Field(default="127.0.0.1:18000", description="where Envoys connect")
+    member_ranges_allowed: tuple[str, ...] = Field(
+        default=(),
+        description="CIDRs that members may use although they are refused by default, for"
+        " instance 127.0.0.0/8 for a trial on one machine",
+    )
+    lost_after: timedelta = Field(
+        default=timedelta(seconds=30),
+        description="how long a node's stream may be gone before the node no longer counts",
+    )
+    report_interval: timedelta = Field(
+        default=timedelta(milliseconds=100),
+        description="verdicts are written at once when quiet, and at most this often",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class names it
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Gives the sources in order: arguments, environment, secrets' files, TOML file."""
+        path = Path(os.environ.get("TIDEGATE_CONFIG", "tidegate.toml"))
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=path)
+        return init_settings, env_settings, file_secret_settings, toml

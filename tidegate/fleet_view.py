@@ -1,0 +1,183 @@
+"""What only the streams know, for the API: progress, nodes, resources and their verdicts."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from google.protobuf import json_format
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from api.fleet_view import NodeVerdict, ResourceView
+from lbaas.model.capabilities import EVERYTHING, intersection
+from lbaas.model.objects import Capabilities, Fleet, NodeView
+from lbaas.model.status import Progress, StatusDetail
+from tidegate.feedback import Feedback
+from tidegate.nodes import NodeRegister, TrackedNode
+from tidegate.rendering import Place, Renderings
+from xds.cache.cache import SnapshotCache
+from xds.cache.types import Key
+from xds.translate import BUILT
+
+MULTIPLE_MONITORS_SINCE = (1, 40)
+"""HealthCheck.name, which several checks on one cluster need, exists from Envoy 1.40 on."""
+
+NOT_ACKING_AFTER = 10.0
+"""After how many seconds an unanswered change is said to be the node's fault."""
+
+
+class StreamsFleetView:
+    """Answers `api.fleet_view.FleetView` from the streams of this process."""
+
+    def __init__(
+        self,
+        cache: SnapshotCache,
+        renderings: Renderings,
+        feedback: Feedback,
+        nodes: NodeRegister,
+    ) -> None:
+        """Takes the rooms that know."""
+        self._cache = cache
+        self._renderings = renderings
+        self._feedback = feedback
+        self._nodes = nodes
+
+    def progress(self, name: str, revision: int) -> Progress:
+        """Gives how far `revision` of an object has come on the nodes that count.
+
+        What is missing is named by node and resource, each once, sorted.
+        """
+        entry = self._feedback.unsettled(name)
+        places = self._renderings.places_of(name) if entry is None else entry.watched
+        nodes = [
+            node
+            for fleet in sorted({place.fleet for place in places})
+            for node in self._nodes.counted(fleet)
+        ]
+        missing: list[tuple[TrackedNode, Place]] = []
+        applied = 0
+        for node in nodes:
+            here = [place for place in places if place.fleet == node.fleet]
+            lacking = [place for place in here if not _holds(node, place.key, revision)]
+            applied += not lacking
+            missing.extend((node, place) for place in lacking)
+        return Progress(
+            applied=applied,
+            total=len(nodes),
+            missing=tuple(sorted({(node.name, place.key.name) for node, place in missing})),
+            waiting=self._waiting(places, nodes, missing),
+        )
+
+    def _waiting(
+        self,
+        places: set[Place],
+        nodes: Sequence[TrackedNode],
+        missing: Sequence[tuple[TrackedNode, Place]],
+    ) -> StatusDetail | None:
+        if places and not nodes:
+            fleet = min(place.fleet for place in places)
+            return StatusDetail(
+                reason="NO_NODE_CONNECTED",
+                message=f"no node of fleet {fleet!r} is connected; the change waits for one",
+                fleet=f"fleets/{fleet}",
+            )
+        if not missing:
+            return None
+        node, place = missing[0]
+        stream = node.stream
+        if stream is None:
+            reason, words = "NODE_DISCONNECTED", "the node is not connected; it has 30 s to return"
+        else:
+            words = stream.waiting(place.key, time.monotonic())
+            reason = "WAITING_FOR_NODE"
+        return StatusDetail(
+            reason=reason,
+            message=f"{place.key.name}: {words}",
+            fleet=f"fleets/{node.fleet}",
+            node=node.name,
+            resource=place.key.name,
+        )
+
+    def nodes(self, fleet: str) -> Sequence[NodeView]:
+        """Gives the nodes of a fleet (its resource name), sorted by name."""
+        fleet_id = fleet.removeprefix("fleets/")
+        return [self._view(node) for node in self._nodes.of(fleet_id)]
+
+    def _view(self, node: TrackedNode) -> NodeView:
+        refused = self._feedback.rejections_at(node.fleet, node.name.rsplit("/", 1)[-1])
+        return self._nodes.view(node, frozenset(each.resource for each in refused))
+
+    def connected(self, fleet: str) -> int:
+        """Gives how many nodes of a fleet (its resource name) have a stream."""
+        return self._nodes.connected(fleet.removeprefix("fleets/"))
+
+    def resources(self, pool: str) -> Sequence[ResourceView]:
+        """Gives the Envoy resources of a pool's tree, and each node's verdict on each."""
+        rendering = self._renderings.pools.get(pool)
+        if rendering is None:
+            return []
+        return [
+            ResourceView(
+                type_url=key.type_url,
+                name=key.name,
+                version=rendered.resource.version,
+                json=_as_json(rendered.resource.body),
+                objects=tuple(sorted(rendered.objects)),
+                verdicts=tuple(self._verdicts(rendering.fleet, key)),
+            )
+            for key, rendered in sorted(rendering.resources.items())
+        ]
+
+    def _verdicts(self, fleet: str, key: Key) -> Sequence[NodeVerdict]:
+        now = time.monotonic()
+        verdicts = []
+        for node in self._nodes.of(fleet):
+            refused: Mapping[str, str] = {
+                each.type_url: each.message
+                for each in self._feedback.rejections_at(fleet, node.name.rsplit("/", 1)[-1])
+                if each.resource == key.name
+            }
+            stream = node.stream
+            if stream is None:
+                state, message = "LOST", "not connected"
+            elif key.type_url in refused:
+                state, message = "REJECTED", refused[key.type_url]
+            elif stream.confirmed(key, stream.revision):
+                state, message = "SYNCED", ""
+            else:
+                state, message = "PENDING", stream.waiting(key, now)
+            verdicts.append(NodeVerdict(node=node.name, state=state, message=message))
+        return verdicts
+
+    def effective(self, fleet: Fleet) -> Capabilities:
+        """Gives what a fleet can really do: declared, built, and known to its nodes."""
+        offered = intersection(fleet.capabilities or EVERYTHING, BUILT)
+        nodes = self._nodes.of(fleet.name.removeprefix("fleets/"))
+        if any(_older_than(node.envoy_version, MULTIPLE_MONITORS_SINCE) for node in nodes):
+            return intersection(
+                offered,
+                Capabilities(
+                    lb_methods=EVERYTHING.lb_methods,
+                    protocols=EVERYTHING.protocols,
+                    health_monitor_types=EVERYTHING.health_monitor_types,
+                    session_persistences=EVERYTHING.session_persistences,
+                    connection_limit=True,
+                    multiple_monitors=False,
+                ),
+            )
+        return offered
+
+
+def _holds(node: TrackedNode, key: Key, revision: int) -> bool:
+    return node.stream is not None and node.stream.confirmed(key, revision)
+
+
+def _older_than(version: str, wanted: tuple[int, int]) -> bool:
+    """Tells whether a reported version is older; one that was not reported is not judged."""
+    parts = version.split(".")
+    if len(parts) < len(wanted) or not all(part.isdigit() for part in parts[: len(wanted)]):
+        return False
+    return (int(parts[0]), int(parts[1])) < wanted
+
+
+def _as_json(body: bytes) -> str:
+    """Gives a resource's serialised Any as readable JSON; the name of its type stays inside."""
+    return json_format.MessageToJson(AnyMessage.FromString(body), preserving_proto_field_name=True)

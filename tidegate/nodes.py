@@ -1,0 +1,184 @@
+"""Which nodes count: the register of every Envoy that was seen.
+
+A node counts from the moment it is in step with the revision at which it joined, until its
+stream has been gone for `lost_after` (then it is LOST: shown, not counted). That survives a
+restart of the control plane: nodes that counted go on counting while they reconnect.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from lbaas.model.enums import NodeState
+from lbaas.model.objects import EPOCH, Node, NodeView
+from xds.cache.stream import NodeStream
+
+PENDING_SHOWN = 256
+"""How many pending names a node's view lists: enough to see what is wrong, bounded."""
+
+
+def node_name(fleet: str, node: str) -> str:
+    """Gives a node's resource name from the fleet's id and the node's."""
+    return f"fleets/{fleet}/nodes/{node}"
+
+
+@dataclass(slots=True)
+class TrackedNode:
+    """One node: its streams (the newest last), whether it counts, since when it is gone."""
+
+    fleet: str
+    name: str
+    joined_rev: int
+    counted: bool = False
+    envoy_version: str = ""
+    gone_since: float | None = None
+    last_seen: datetime = EPOCH
+    streams: list[NodeStream] = field(default_factory=list)
+
+    @property
+    def stream(self) -> NodeStream | None:
+        """Gives the newest stream, which is the one whose word counts, or None."""
+        return self.streams[-1] if self.streams else None
+
+    def stored(self) -> Node:
+        """Gives what the store keeps of the node."""
+        return Node(
+            name=self.name,
+            envoy_version=self.envoy_version,
+            counted=self.counted,
+            joined_rev=self.joined_rev,
+            last_seen=self.last_seen,
+        )
+
+
+class NodeRegister:
+    """All nodes of all fleets. Time comes from `clock` (seconds, monotonic)."""
+
+    def __init__(self, *, lost_after: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Takes after how many seconds without a stream a node is lost."""
+        self._lost_after = lost_after
+        self._clock = clock
+        self._nodes: dict[str, dict[str, TrackedNode]] = {}
+
+    def restore(self, nodes: tuple[Node, ...]) -> None:
+        """Takes the nodes the store knew; those that counted have `lost_after` to return."""
+        now = self._clock()
+        for node in nodes:
+            _, fleet, _, node_id = node.name.split("/")
+            self._nodes.setdefault(fleet, {})[node_id] = TrackedNode(
+                fleet=fleet,
+                name=node.name,
+                joined_rev=node.joined_rev,
+                counted=node.counted,
+                envoy_version=node.envoy_version,
+                gone_since=now,
+                last_seen=node.last_seen,
+            )
+
+    def opened(self, stream: NodeStream, revision: int) -> TrackedNode:
+        """Takes a new stream; a node unknown or lost joins anew at `revision`."""
+        nodes = self._nodes.setdefault(stream.fleet, {})
+        tracked = nodes.get(stream.node)
+        if tracked is None:
+            tracked = TrackedNode(
+                fleet=stream.fleet,
+                name=node_name(stream.fleet, stream.node),
+                joined_rev=revision,
+            )
+            nodes[stream.node] = tracked
+        elif not tracked.counted and not tracked.streams:
+            tracked.joined_rev = revision
+        tracked.streams.append(stream)
+        tracked.gone_since = None
+        tracked.envoy_version = stream.envoy_version
+        tracked.last_seen = datetime.now(UTC)
+        return tracked
+
+    def closed(self, stream: NodeStream) -> TrackedNode | None:
+        """Takes the end of a stream; gives its node."""
+        tracked = self._nodes.get(stream.fleet, {}).get(stream.node)
+        if tracked is None:
+            return None
+        tracked.streams = [other for other in tracked.streams if other is not stream]
+        tracked.last_seen = datetime.now(UTC)
+        if not tracked.streams:
+            tracked.gone_since = self._clock()
+        return tracked
+
+    def heard(self, stream: NodeStream) -> TrackedNode | None:
+        """Takes a sign of life; gives the node if it begins to count by it, else None."""
+        tracked = self._nodes.get(stream.fleet, {}).get(stream.node)
+        if tracked is None:
+            return None
+        tracked.last_seen = datetime.now(UTC)
+        if tracked.counted or tracked.stream is not stream:
+            return None
+        if not stream.in_step(tracked.joined_rev):
+            return None
+        tracked.counted = True
+        return tracked
+
+    def expire(self) -> list[TrackedNode]:
+        """Gives the counted nodes whose time has run out; they no longer count."""
+        deadline = self._clock() - self._lost_after
+        lost = [
+            node
+            for node in self.all()
+            if node.counted and node.gone_since is not None and node.gone_since <= deadline
+        ]
+        for node in lost:
+            node.counted = False
+        return lost
+
+    def next_expiry(self) -> float | None:
+        """Gives in how many seconds the next counted node may be lost, or None."""
+        gone = [
+            node.gone_since for node in self.all() if node.counted and node.gone_since is not None
+        ]
+        return max(0.0, min(gone) + self._lost_after - self._clock()) if gone else None
+
+    def all(self) -> Iterator[TrackedNode]:
+        """Gives every node ever seen."""
+        for nodes in self._nodes.values():
+            yield from nodes.values()
+
+    def of(self, fleet: str) -> list[TrackedNode]:
+        """Gives the nodes of a fleet (by its id), sorted by name."""
+        return sorted(self._nodes.get(fleet, {}).values(), key=lambda node: node.name)
+
+    def counted(self, fleet: str) -> list[TrackedNode]:
+        """Gives the nodes whose word is needed for ACTIVE."""
+        return [node for node in self._nodes.get(fleet, {}).values() if node.counted]
+
+    def holding(self, fleet: str) -> list[TrackedNode]:
+        """Gives the nodes that may serve what is being removed: counted or connected."""
+        return [
+            node for node in self._nodes.get(fleet, {}).values() if node.counted or node.streams
+        ]
+
+    def connected(self, fleet: str) -> int:
+        """Gives how many nodes of a fleet have a stream."""
+        return sum(1 for node in self._nodes.get(fleet, {}).values() if node.streams)
+
+    def view(self, node: TrackedNode, rejected: frozenset[str]) -> NodeView:
+        """Gives what an operator sees of a node. `rejected`: resource names it refused."""
+        stream = node.stream
+        pending = () if stream is None else tuple(sorted({key.name for key in stream.pending}))
+        if stream is None:
+            state = NodeState.LOST if not node.counted else NodeState.PENDING
+        elif rejected:
+            state = NodeState.REJECTED
+        elif not node.counted:
+            state = NodeState.JOINING
+        else:
+            state = NodeState.PENDING if pending else NodeState.SYNCED
+        return NodeView(
+            name=node.name,
+            state=state,
+            connected=stream is not None,
+            envoy_version=node.envoy_version,
+            base_rev=0 if stream is None else stream.revision,
+            pending=pending[:PENDING_SHOWN],
+            last_seen=node.last_seen,
+        )

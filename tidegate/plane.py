@@ -1,0 +1,126 @@
+"""The composition root: the one place that builds every room and joins them."""
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from api.server import serve_api
+from lbaas.model.rules import AddressPolicy
+from lbaas.store import nodes as stored_nodes
+from lbaas.store import rejections as stored_rejections
+from lbaas.store.store import Store
+from tidegate.config import Settings
+from tidegate.feedback import Feedback
+from tidegate.fleet_view import StreamsFleetView
+from tidegate.nodes import NodeRegister
+from tidegate.reconcile import Reconcile
+from tidegate.rendering import Renderings
+from xds.cache.cache import SnapshotCache
+from xds.cache.stream import NodeStream, RejectedVersion
+from xds.cache.types import Key
+from xds.server import Server, serve
+from xds.translate import BUILT
+
+log = structlog.get_logger("tidegate.plane")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plane:
+    """A running control plane: where it listens, and its rooms for benchmarks and tests."""
+
+    api_port: int
+    xds_port: int
+    store: Store
+    cache: SnapshotCache
+    xds: Server
+    feedback: Feedback
+    reconcile: Reconcile
+
+
+class _NodeWatcher:
+    """Passes the streams' events on to feedback, and says when a node may make room."""
+
+    def __init__(self, feedback: Feedback, nodes_changed: Callable[[], None]) -> None:
+        self._feedback = feedback
+        self._nodes_changed = nodes_changed
+
+    def opened(self, stream: NodeStream) -> None:
+        self._feedback.opened(stream)
+        self._nodes_changed()
+
+    def closed(self, stream: NodeStream) -> None:
+        self._feedback.closed(stream)
+
+    def confirmed(self, stream: NodeStream, keys: Collection[Key]) -> None:
+        self._feedback.confirmed(stream, keys)
+
+    def rejected(self, stream: NodeStream, refused: RejectedVersion) -> None:
+        self._feedback.rejected(stream, refused)
+
+
+@asynccontextmanager
+async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
+    """Runs a control plane: the store first, then the first snapshots, then the doors.
+
+    No Envoy is answered before every fleet's snapshot is complete (design: xds-server, 5), and
+    no tenant before what it writes can be carried out. On leaving, doors close first, verdicts
+    that wait are written, the store closes last.
+    """
+    policy = AddressPolicy(
+        allowed_ranges=tuple(ipaddress.ip_network(each) for each in settings.member_ranges_allowed)
+    )
+    async with AsyncExitStack() as closing:
+        store = await Store.open(settings.database, built=BUILT, address_policy=policy)
+        closing.push_async_callback(store.close)
+        cache = SnapshotCache()
+        renderings = Renderings()
+        nodes = NodeRegister(lost_after=settings.lost_after.total_seconds())
+        feedback = Feedback(
+            store,
+            cache,
+            renderings,
+            nodes,
+            report_interval=settings.report_interval.total_seconds(),
+        )
+        view = StreamsFleetView(cache, renderings, feedback, nodes)
+        reconcile = Reconcile(
+            store,
+            cache,
+            renderings,
+            feedback,
+            offered=view.effective,
+            live_nodes=nodes.connected,
+        )
+        cache.observer = _NodeWatcher(feedback, reconcile.retry_unplaced)
+        nodes.restore(await store.read(stored_nodes.all))
+        feedback.restore(await store.read(stored_rejections.all))
+        await reconcile.load()
+        closing.push_async_callback(feedback.flush)
+        xds_server = await serve(cache, settings.xds_address)
+        closing.push_async_callback(xds_server.stop)
+        api_server = await serve_api(store, view, settings.api_address)
+        closing.push_async_callback(api_server.stop)
+        log.info("serving", api=api_server.port, xds=xds_server.port)
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(reconcile.run()),
+                tasks.create_task(feedback.run()),
+                tasks.create_task(feedback.watch_nodes()),
+            ]
+            try:
+                yield Plane(
+                    api_port=api_server.port,
+                    xds_port=xds_server.port,
+                    store=store,
+                    cache=cache,
+                    xds=xds_server,
+                    feedback=feedback,
+                    reconcile=reconcile,
+                )
+            finally:
+                for task in running:
+                    task.cancel()

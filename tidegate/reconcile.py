@@ -1,0 +1,215 @@
+"""The road down: from what changed in the store to what the Envoys are given.
+
+A pass reads what changed since the last one in one consistent read, renders only the pools that
+this touched, publishes the difference under the revision that was read, and says of every
+object in these pools that is not settled where its change landed. Pools without a place are
+scheduled; the placement is a change of its own and comes round in the next pass.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from lbaas.model.errors import FailedPrecondition, LbaasError
+from lbaas.model.objects import Capabilities, Fleet, PoolTree, ServiceType
+from lbaas.store import placements
+from lbaas.store.feed import Subscription
+from lbaas.store.store import Store
+from lbaas.store.transaction import Transaction
+from tidegate.impact import Impact, Move, impacts, objects_of
+from tidegate.reading import View, read_all, read_since
+from tidegate.rendering import PoolRendering, Renderings, difference
+from xds.cache.cache import SnapshotCache
+from xds.cache.resource import Resource
+from xds.cache.types import Key
+from xds.scheduler import Candidate, Decision, choose
+from xds.translate import translate
+
+log = structlog.get_logger("tidegate.reconcile")
+
+RETRY_SECONDS = 1.0
+"""How long to wait before the store is asked again when it could not be read."""
+
+
+class Tracker(Protocol):
+    """What reconcile says of objects on their way; feedback listens."""
+
+    def track(self, impact: Impact) -> None:
+        """Takes that an object changed, and where; after the change was published."""
+
+    def forget(self, name: str) -> None:
+        """Takes that an object's row is gone."""
+
+    def forget_fleet(self, name: str, fleet: str) -> None:
+        """Takes that an object left a fleet."""
+
+    def drop_rejections(self, fleet: str, keys: Collection[Key]) -> None:
+        """Takes that resources are gone from a fleet."""
+
+
+def _fleet_id(name: str) -> str:
+    return name.removeprefix("fleets/")
+
+
+class Reconcile:
+    """Keeps every fleet's snapshot what the store wants, in proportion to the change."""
+
+    def __init__(
+        self,
+        store: Store,
+        cache: SnapshotCache,
+        renderings: Renderings,
+        tracker: Tracker,
+        *,
+        offered: Callable[[Fleet], Capabilities],
+        live_nodes: Callable[[str], int],
+    ) -> None:
+        """Takes the rooms it stands between.
+
+        `offered` gives what a fleet can really do, `live_nodes` how many of its nodes (by the
+        fleet's id) are connected; both enter placement.
+        """
+        self._store = store
+        self._cache = cache
+        self._renderings = renderings
+        self._tracker = tracker
+        self._offered = offered
+        self._live_nodes = live_nodes
+        self._fleets: Mapping[str, Fleet] = {}
+        self._service_types: Mapping[str, ServiceType] = {}
+        self._wake = asyncio.Event()
+        self._retry = False
+        self.revision = 0
+
+    async def load(self) -> None:
+        """Reads everything and publishes every fleet's first snapshot."""
+        await self._apply(await self._store.read(read_all))
+
+    def retry_unplaced(self) -> None:
+        """Tries the pools without a place again: a node came or went."""
+        self._retry = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Follows the store until cancelled."""
+        subscription = self._store.feed.subscribe()
+        listening = asyncio.create_task(self._listen(subscription))
+        self._wake.set()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._step()
+        finally:
+            listening.cancel()
+            subscription.close()
+
+    async def _listen(self, subscription: Subscription) -> None:
+        while True:
+            notice = await subscription.get()
+            if notice.revision > self.revision:
+                self._wake.set()
+
+    async def _step(self) -> None:
+        retry, self._retry = self._retry, False
+        try:
+            view = await self._store.read(lambda tx: read_since(tx, self.revision, retry=retry))
+            await self._apply(view)
+        except FailedPrecondition:
+            log.warning("too far behind the store, reading everything", revision=self.revision)
+            await self.load()
+        except LbaasError as error:
+            log.warning("the store is out of reach, trying again", error=error.message)
+            self._retry = True
+            await asyncio.sleep(RETRY_SECONDS)
+            self._wake.set()
+
+    async def _apply(self, view: View) -> None:
+        if view.devices is not None:
+            self._fleets, self._service_types = view.devices
+        found = {tree.pool.name: tree for tree in view.trees}
+        pending: dict[str, dict[Key, Resource | None]] = {}
+        if view.devices is not None:
+            pending.update({_fleet_id(name): {} for name in self._fleets})
+        moves: list[Move] = []
+        homeless: list[PoolTree] = []
+        for pool in sorted(view.touched_pools):
+            tree = found.get(pool)
+            if tree is not None and not (tree.pool.placement and tree.pool.placement.fleet):
+                homeless.append(tree)
+            try:
+                new = self._render(tree)
+            except Exception:
+                # One pool that cannot be rendered must not hold up the others; it keeps what
+                # it had, and its objects stay pending.
+                log.exception("a pool could not be rendered", pool=pool)
+                continue
+            old = self._renderings.replace(pool, new)
+            for fleet, diff in difference(old, new).items():
+                pending.setdefault(fleet, {}).update(diff)
+            moves.append(Move(old, new, tree))
+        for fleet, diff in pending.items():
+            self._cache.advance(fleet, view.revision, diff)
+            self._tracker.drop_rejections(
+                f"fleets/{fleet}", {key for key, resource in diff.items() if resource is None}
+            )
+        self.revision = view.revision
+        for name in view.purged:
+            self._tracker.forget(name)
+        for move in moves:
+            if move.old is not None and move.left:
+                for name in move.old.spec_revs:
+                    self._tracker.forget_fleet(name, move.left)
+        for impact in impacts(view, moves, pending):
+            self._tracker.track(impact)
+        await self._place(homeless)
+
+    def _render(self, tree: PoolTree | None) -> PoolRendering | None:
+        """Gives a placed pool's rendering, None for a pool that is gone or has no place."""
+        if tree is None or tree.pool.placement is None:
+            return None
+        fleet = self._fleets.get(tree.pool.placement.fleet)
+        if fleet is None:
+            return None
+        return PoolRendering(
+            pool=tree.pool.name,
+            fleet=_fleet_id(fleet.name),
+            resources=translate(tree, fleet),
+            spec_revs={obj.name: obj.record.spec_rev for obj in objects_of(tree)},
+        )
+
+    # -- placing ---------------------------------------------------------------------------
+
+    async def _place(self, homeless: Sequence[PoolTree]) -> None:
+        """Chooses a fleet for each pool that has none, and stores the choices together."""
+        decisions: list[tuple[str, Decision]] = []
+        carried = {name: fleet.pools for name, fleet in self._fleets.items()}
+        for tree in homeless:
+            service_type = self._service_types.get(tree.pool.service_type)
+            if service_type is None:
+                continue
+            candidates = [
+                Candidate(
+                    fleet=replace(fleet, pools=carried[name]),
+                    offered=self._offered(fleet),
+                    live_nodes=self._live_nodes(_fleet_id(name)),
+                )
+                for name, fleet in self._fleets.items()
+            ]
+            decision = choose(tree, service_type, candidates)
+            if decision.fleet:
+                carried[decision.fleet] += 1
+            decisions.append((tree.pool.name, decision))
+        if decisions:
+            await self._store.write(lambda tx: _store_decisions(tx, decisions))
+            self._fleets = {
+                name: replace(fleet, pools=carried[name]) for name, fleet in self._fleets.items()
+            }
+
+
+def _store_decisions(tx: Transaction, decisions: Sequence[tuple[str, Decision]]) -> None:
+    for pool, decision in decisions:
+        placements.place(tx, pool, fleet=decision.fleet, reason=decision.reason)
