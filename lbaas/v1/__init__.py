@@ -1,0 +1,1 @@
+"""The API's messages and services, generated from protos/ by `make generate`."""
