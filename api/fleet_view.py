@@ -1,0 +1,70 @@
+"""What only the streams know, as the API asks for it; the plane supplies it.
+
+The API writes to the store and reads from it. Which node has confirmed what, and what exactly is
+sent, is known to the fleet side alone, and comes through this one Protocol. All methods are called
+on the event loop, answer from memory and at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lbaas.model.enums import NodeState
+from lbaas.model.objects import Capabilities, Fleet, NodeView
+from lbaas.model.status import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeVerdict:
+    """What one node (`fleets/{fleet}/nodes/{node}`) says of one resource.
+
+    `version` is the one that it confirmed last ("" for none), `message` Envoy's own words of a
+    rejection, or why the resource is still waited for.
+    """
+
+    node: str
+    state: NodeState
+    version: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceView:
+    """An Envoy resource as it is wanted: `json` is the message's JSON text.
+
+    `objects` are the names of the tenant's objects that it renders.
+    """
+
+    type_url: str
+    name: str
+    version: str
+    json: str
+    objects: tuple[str, ...] = ()
+    nodes: tuple[NodeVerdict, ...] = ()
+
+
+class FleetView(Protocol):
+    """The fleet side as the API sees it."""
+
+    def progress(self, name: str, revision: int) -> Progress:
+        """Gives how far the object is at this revision on the nodes that count.
+
+        A revision of 0 asks for the newest change. An unknown name gives an empty progress.
+        """
+        ...
+
+    def nodes(self, fleet: str) -> Sequence[NodeView]:
+        """Gives the nodes that are or were connected, of the fleet with this name."""
+        ...
+
+    def connected(self, fleet: str) -> int:
+        """Gives how many nodes of the fleet are connected now."""
+        ...
+
+    def resources(self, pool: str) -> Sequence[ResourceView]:
+        """Gives what a pool's tree is rendered to, with each node's verdict."""
+        ...
+
+    def effective(self, fleet: Fleet) -> Capabilities:
+        """Gives what the fleet really offers: declared, built, and reported by its nodes."""
+        ...
