@@ -94,7 +94,8 @@ def check_member_address(
         return (_invalid(field, text, problem=address),)
     effective = _behind_nat64(address)
     for refused in _covering(effective, _MEMBER_REFUSED):
-        if not policy.lifts(refused, effective):
+        # Asked with the address as written: to allow 10.0.0.0/8 is not to allow it behind NAT64.
+        if not policy.lifts(refused, address):
             return (
                 Violation(
                     field,

@@ -31,17 +31,17 @@ def _check_monitors(pool: Pool) -> list[Violation]:
                 "TOO_MANY",
             )
         )
+    project = "" if check_name(POOL, pool.name) else project_of(pool.name)
     listed = pool.health_monitors[:MAX_MONITORS]
     for index, name in enumerate(listed):
         path = f"health_monitors[{index}]"
         if wrong := check_name(HEALTH_MONITOR, name, field=path):
             found += wrong
-        elif project_of(name) != project_of(pool.name):
+        elif project and project_of(name) != project:
             found.append(
                 Violation(
                     path,
-                    f"{name} belongs to another project; name one of"
-                    f" projects/{project_of(pool.name)[:63]}",
+                    f"{name} belongs to another project; name one of projects/{project}",
                     "OTHER_PROJECT",
                 )
             )

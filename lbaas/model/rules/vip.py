@@ -45,13 +45,13 @@ def check_vip_against_pool(vip: Vip, pool: Pool) -> tuple[Violation, ...]:
 def _check_pool_name(vip: Vip) -> tuple[Violation, ...]:
     if wrong := check_name(POOL, vip.pool, field="pool"):
         return wrong
-    if project_of(vip.pool) == project_of(vip.name):
+    if check_name(VIP, vip.name) or project_of(vip.pool) == project_of(vip.name):
         return ()
     return (
         Violation(
             "pool",
             f"{vip.pool} belongs to another project; name a pool of"
-            f" projects/{project_of(vip.name)[:63]}",
+            f" projects/{project_of(vip.name)}",
             "OTHER_PROJECT",
         ),
     )
