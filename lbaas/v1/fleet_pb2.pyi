@@ -81,7 +81,7 @@ class Fleet(_message.Message):
     display_name: _builtins.str
     """A name for people, at most 255 characters. Need not be unique."""
     description: _builtins.str
-    """Free text, at most 255 characters."""
+    """Free text, at most 1,024 characters."""
     etag: _builtins.str
     """Changes with every write. Sent back in an update or a delete it makes the call conditional: if
     the fleet has changed meanwhile, the call is ABORTED with reason ETAG_MISMATCH.
@@ -89,7 +89,7 @@ class Fleet(_message.Message):
     kind: _enums_pb2.FleetKind.Code.ValueType
     """What kind of device it is. Default EDGE. Never changes."""
     project: _builtins.str
-    """The project, `projects/{project}`, whose pools alone the fleet carries; empty: it is shared."""
+    """The id of the project whose pools alone the fleet carries; empty: it is shared."""
     shared: _builtins.bool
     """True when all projects may use the fleet: `project` is empty."""
     max_pools: _builtins.int
@@ -102,8 +102,9 @@ class Fleet(_message.Message):
     """How many of its nodes are connected now."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels to find fleets by (`labels.env = prod` in a list's filter). At most 64; keys and values
-        have at most 63 characters.
+        """Labels to find fleets by (`labels.env = prod` in a list's filter). At most 64. A key has at
+        most 63 letters, digits and `-_./`, a letter first, a letter or digit last; a value at most 255
+        characters.
         """
 
     @_builtins.property
@@ -116,7 +117,9 @@ class Fleet(_message.Message):
 
     @_builtins.property
     def service_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The service types that the fleet offers, `serviceTypes/{service_type}`; empty: the default one."""
+        """The service types that the fleet offers, `serviceTypes/{service_type}`, at most 64; empty: the
+        default one.
+        """
 
     @_builtins.property
     def capabilities(self) -> _capabilities_pb2.Capabilities:
@@ -128,8 +131,9 @@ class Fleet(_message.Message):
 
     @_builtins.property
     def vip_ranges(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The addresses that VIPs may have, as CIDRs (`203.0.113.0/28`); VIPs without an address get one
-        of these. Empty: any address is allowed and every VIP must name its own.
+        """The addresses that VIPs may have, as at most 64 CIDRs (`203.0.113.0/28`; loopback only for a
+        SIDECAR fleet); VIPs without an address get one of these. Empty: any address is allowed and
+        every VIP must name its own.
         """
 
     def __init__(

@@ -87,7 +87,7 @@ class HealthMonitor(_message.Message):
     display_name: _builtins.str
     """A name for people, at most 255 characters. Need not be unique."""
     description: _builtins.str
-    """Free text, at most 255 characters."""
+    """Free text, at most 1,024 characters."""
     admin_state_up: _builtins.bool
     """Default true. False: the monitor stays associated and checks nothing."""
     etag: _builtins.str
@@ -111,19 +111,24 @@ class HealthMonitor(_message.Message):
     rise: _builtins.int
     """How many checks in a row must pass before a member is up again, 1 to 10. Default 1."""
     http_method: _builtins.str
-    """The method of the request, for HTTP and HTTPS. Default GET."""
+    """The method of the request: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE or PATCH. Default GET.
+    Refused, as all that follows, for PING and TCP.
+    """
     url_path: _builtins.str
-    """The path of the request, for HTTP and HTTPS; starts with a slash. Default `/`."""
+    """The path of the request, with a query if need be: starts with a slash, at most 255 characters,
+    percent-encoded. Default `/`.
+    """
     expected_codes: _builtins.str
-    """The status codes of a healthy answer, for HTTP and HTTPS: `200`, `200,202`, `200-204`, or these
-    mixed. Default `200`.
+    """The status codes of a healthy answer, at most 64 characters: `200`, `200,202`, `200-204`, or
+    these mixed. Default `200`.
     """
     host: _builtins.str
     """The Host header of the request, for HTTP and HTTPS. Default: the pool's name."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels to find monitors by (`labels.env = prod` in a list's filter). At most 64; keys and
-        values have at most 63 characters.
+        """Labels to find monitors by (`labels.env = prod` in a list's filter). At most 64. A key has at
+        most 63 letters, digits and `-_./`, a letter first, a letter or digit last; a value at most 255
+        characters.
         """
 
     @_builtins.property
@@ -140,11 +145,13 @@ class HealthMonitor(_message.Message):
 
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
-        """The time between two checks of a member. Required."""
+        """The time between two checks of a member, 0.1 seconds to 1 hour. Required."""
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long a check may take before it counts as failed. Required; at most `delay`."""
+        """How long a check may take before it counts as failed, at least 0.1 seconds and at most `delay`.
+        Required.
+        """
 
     @_builtins.property
     def pools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -80,7 +80,7 @@ class Member(_message.Message):
     display_name: _builtins.str
     """A name for people, at most 255 characters. Need not be unique."""
     description: _builtins.str
-    """Free text, at most 255 characters."""
+    """Free text, at most 1,024 characters."""
     admin_state_up: _builtins.bool
     """Default true. False: the member takes nothing new, and what it has ends within `drain_timeout`."""
     etag: _builtins.str
@@ -114,8 +114,9 @@ class Member(_message.Message):
     """True: takes traffic only while no other member of the pool is up."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels to find members by (`labels.env = prod` in a list's filter). At most 64; keys and values
-        have at most 63 characters.
+        """Labels to find members by (`labels.env = prod` in a list's filter). At most 64. A key has at
+        most 63 letters, digits and `-_./`, a letter first, a letter or digit last; a value at most 255
+        characters.
         """
 
     @_builtins.property
@@ -133,7 +134,7 @@ class Member(_message.Message):
     @_builtins.property
     def drain_timeout(self) -> _duration_pb2.Duration:
         """How long connections may go on after the member is deleted or switched off. Default 0: they end
-        at once.
+        at once. At most 24 hours.
         """
 
     @_builtins.property

@@ -83,7 +83,7 @@ class Pool(_message.Message):
     display_name: _builtins.str
     """A name for people, at most 255 characters. Need not be unique."""
     description: _builtins.str
-    """Free text, at most 255 characters."""
+    """Free text, at most 1,024 characters."""
     admin_state_up: _builtins.bool
     """Default true. False: the pool's VIPs stop serving; nothing is deleted."""
     etag: _builtins.str
@@ -110,8 +110,9 @@ class Pool(_message.Message):
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels to find pools by (`labels.env = prod` in a list's filter). At most 64; keys and values
-        have at most 63 characters.
+        """Labels to find pools by (`labels.env = prod` in a list's filter). At most 64. A key has at most
+        63 letters, digits and `-_./`, a letter first, a letter or digit last; a value at most 255
+        characters.
         """
 
     @_builtins.property

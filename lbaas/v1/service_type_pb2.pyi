@@ -91,7 +91,7 @@ class ServiceType(_message.Message):
     display_name: _builtins.str
     """A name for people, at most 255 characters. Need not be unique."""
     description: _builtins.str
-    """Free text, at most 255 characters."""
+    """Free text, at most 1,024 characters."""
     etag: _builtins.str
     """Changes with every write. Sent back in an update or a delete it makes the call conditional: if
     the service type has changed meanwhile, the call is ABORTED with reason ETAG_MISMATCH.
@@ -104,8 +104,9 @@ class ServiceType(_message.Message):
     """The kind of fleet that is needed; unset: any."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels to find service types by (`labels.env = prod` in a list's filter). At most 64; keys and
-        values have at most 63 characters.
+        """Labels to find service types by (`labels.env = prod` in a list's filter). At most 64. A key has
+        at most 63 letters, digits and `-_./`, a letter first, a letter or digit last; a value at most
+        255 characters.
         """
 
     @_builtins.property

@@ -80,7 +80,7 @@ class Vip(_message.Message):
     display_name: _builtins.str
     """A name for people, at most 255 characters. Need not be unique."""
     description: _builtins.str
-    """Free text, at most 255 characters."""
+    """Free text, at most 1,024 characters."""
     admin_state_up: _builtins.bool
     """Default true. False: nothing listens on the address; it stays taken."""
     etag: _builtins.str
@@ -103,20 +103,22 @@ class Vip(_message.Message):
     """
     address: _builtins.str
     """The IPv4 or IPv6 address. Must lie in the fleet's ranges; left empty, one is allocated from
-    them when the pool is placed. Address and port are unique within the fleet.
+    them when the pool is placed. Address and port are unique within the fleet. Never changes once
+    it is there.
     """
     port: _builtins.int
-    """The port, 1 to 65535. Required."""
+    """The port, 1 to 65535. Required; never changes."""
     protocol: _enums_pb2.Protocol.Code.ValueType
-    """What clients speak. Required; must equal the pool's protocol."""
+    """What clients speak. Required; must equal the pool's protocol, and never changes."""
     connection_limit: _builtins.int
     """How many connections the VIP holds at once, over all nodes of the fleet: 1 or more, or -1 for
     no limit. Default -1.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels to find VIPs by (`labels.env = prod` in a list's filter). At most 64; keys and values
-        have at most 63 characters.
+        """Labels to find VIPs by (`labels.env = prod` in a list's filter). At most 64. A key has at most
+        63 letters, digits and `-_./`, a letter first, a letter or digit last; a value at most 255
+        characters.
         """
 
     @_builtins.property
@@ -196,11 +198,13 @@ class SessionPersistence(_message.Message):
     """By what a client is recognised. Required. The cookie types need an HTTP VIP."""
     cookie_name: _builtins.str
     """The name of the cookie, an RFC 6265 token. APP_COOKIE: required. HTTP_COOKIE: optional.
-    SOURCE_IP: refused.
+    SOURCE_IP: refused. At most 255 characters, without `%`.
     """
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long a client is remembered. Default 0: for the browser's session."""
+        """HTTP_COOKIE only: how long a client is remembered, in whole seconds, at most 400 days. Default
+        0: for the browser's session.
+        """
 
     def __init__(
         self,
