@@ -1,0 +1,85 @@
+"""A pool's tree becomes the resources that a fleet's nodes are sent."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.message import Message
+
+from lbaas.model.capabilities import EVERYTHING, missing, needed
+from lbaas.model.enums import HealthMonitorType, LbMethod, Protocol, SessionPersistenceType
+from lbaas.model.objects import Capabilities, Fleet, PoolTree, Vip
+from xds.cache.resource import Resource
+from xds.cache.types import Key
+from xds.translate.cluster import build_by_source, build_cluster, by_source
+from xds.translate.endpoints import build_endpoints
+from xds.translate.errors import NotBuilt
+from xds.translate.listener import build_listener
+from xds.translate.route import build_route
+
+VERSION: Final = "1"
+"""Moves with every change of what is rendered: the same revision and translator give the same
+resources everywhere."""
+
+BUILT: Final = Capabilities(
+    lb_methods=EVERYTHING.lb_methods,
+    protocols=EVERYTHING.protocols,
+    health_monitor_types=EVERYTHING.health_monitor_types - {HealthMonitorType.PING},
+    session_persistences=frozenset({SessionPersistenceType.SOURCE_IP}),
+    connection_limit=False,
+    multiple_monitors=True,
+)
+"""What can be rendered. No fleet offers more, so trees that need more are never placed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A resource and the names of the objects it renders: who to blame, and who waits for it."""
+
+    resource: Resource
+    objects: frozenset[str]
+
+
+def translate(tree: PoolTree, fleet: Fleet) -> dict[Key, Rendered]:
+    """Gives every resource of a pool's tree on a fleet, by key.
+
+    Raises:
+        NotBuilt: the tree needs more than `BUILT`.
+    """
+    if lacking := missing(needed(tree), BUILT):
+        raise NotBuilt(tree.pool.name, fleet.name, lacking)
+    resources = ((Resource.of(message), objects) for message, objects in _messages(tree, fleet))
+    return {resource.key: Rendered(resource, objects) for resource, objects in resources}
+
+
+def _messages(tree: PoolTree, fleet: Fleet) -> Iterator[tuple[Message, frozenset[str]]]:
+    pool = tree.pool
+    monitors = [monitor for monitor in tree.health_monitors if monitor.admin_state_up]
+    vips = [vip for vip in tree.vips if _is_rendered(vip)]
+    checked = frozenset({pool.name, *(monitor.name for monitor in tree.health_monitors)})
+    yield build_cluster(pool, monitors), checked
+    if any(_cluster_of(tree, vip) != pool.name for vip in vips):
+        yield build_by_source(pool, monitors), checked
+    members = frozenset({pool.name, *(member.name for member in tree.members)})
+    yield build_endpoints(pool, tree.members), members
+    for vip in vips:
+        cluster, hashed = _cluster_of(tree, vip), _is_hashed(tree, vip)
+        yield build_listener(vip, fleet, cluster=cluster, hashed=hashed), frozenset({vip.name})
+        if vip.protocol is Protocol.HTTP:
+            yield build_route(vip, cluster=cluster, hashed=hashed), frozenset({vip.name})
+
+
+def _is_rendered(vip: Vip) -> bool:
+    """Tells whether the VIP listens: it is up, has an address, and the address is its own."""
+    return vip.admin_state_up and bool(vip.address) and not vip.address_in_use_by
+
+
+def _is_hashed(tree: PoolTree, vip: Vip) -> bool:
+    # What is not built has been refused: persistence is by source address.
+    return tree.pool.lb_method is LbMethod.SOURCE_IP or vip.session_persistence is not None
+
+
+def _cluster_of(tree: PoolTree, vip: Vip) -> str:
+    name = tree.pool.name
+    own_method_hashes = tree.pool.lb_method is LbMethod.SOURCE_IP
+    return by_source(name) if _is_hashed(tree, vip) and not own_method_hashes else name
