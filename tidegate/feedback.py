@@ -26,7 +26,7 @@ from tidegate.nodes import NodeRegister, TrackedNode
 from tidegate.rendering import Place, Renderings
 from xds.cache.cache import SnapshotCache
 from xds.cache.stream import NodeStream, RejectedVersion
-from xds.cache.types import Key
+from xds.cache.types import ADDRESS, Key
 from xds.translate import VERSION
 
 log = structlog.get_logger("tidegate.feedback")
@@ -258,7 +258,11 @@ class Feedback:
             snapshot = self._cache.snapshot(place.fleet)
             resource = snapshot.get(place.key) if snapshot else None
             if resource is not None:
-                todo.extend(Place(place.fleet, key) for key in resource.references)
+                todo.extend(
+                    Place(place.fleet, key)
+                    for key in resource.references
+                    if key.type_url != ADDRESS
+                )
         return found
 
     def _evaluate_at(self, place: Place) -> None:

@@ -8,6 +8,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from api.fleet_view import NodeVerdict, ResourceView
 from lbaas.model.capabilities import EVERYTHING, intersection
+from lbaas.model.enums import NodeState
 from lbaas.model.objects import Capabilities, Fleet, NodeView
 from lbaas.model.status import Progress, StatusDetail
 from tidegate.feedback import Feedback
@@ -22,6 +23,9 @@ MULTIPLE_MONITORS_SINCE = (1, 40)
 
 NOT_ACKING_AFTER = 10.0
 """After how many seconds an unanswered change is said to be the node's fault."""
+
+
+_NEWEST = 2**62
 
 
 class StreamsFleetView:
@@ -43,9 +47,12 @@ class StreamsFleetView:
     def progress(self, name: str, revision: int) -> Progress:
         """Gives how far `revision` of an object has come on the nodes that count.
 
-        What is missing is named by node and resource, each once, sorted.
+        Revision 0 asks for the newest change. What is missing is named by node and resource,
+        each once, sorted.
         """
         entry = self._feedback.unsettled(name)
+        if not revision:
+            revision = _NEWEST if entry is None else entry.rev
         places = self._renderings.places_of(name) if entry is None else entry.watched
         nodes = [
             node
@@ -121,7 +128,7 @@ class StreamsFleetView:
                 version=rendered.resource.version,
                 json=_as_json(rendered.resource.body),
                 objects=tuple(sorted(rendered.objects)),
-                verdicts=tuple(self._verdicts(rendering.fleet, key)),
+                nodes=tuple(self._verdicts(rendering.fleet, key)),
             )
             for key, rendered in sorted(rendering.resources.items())
         ]
@@ -137,14 +144,17 @@ class StreamsFleetView:
             }
             stream = node.stream
             if stream is None:
-                state, message = "LOST", "not connected"
+                state, message = NodeState.LOST, "not connected"
             elif key.type_url in refused:
-                state, message = "REJECTED", refused[key.type_url]
+                state, message = NodeState.REJECTED, refused[key.type_url]
             elif stream.confirmed(key, stream.revision):
-                state, message = "SYNCED", ""
+                state, message = NodeState.SYNCED, ""
             else:
-                state, message = "PENDING", stream.waiting(key, now)
-            verdicts.append(NodeVerdict(node=node.name, state=state, message=message))
+                state, message = NodeState.PENDING, stream.waiting(key, now)
+            held = "" if stream is None else stream.held_version(key)
+            verdicts.append(
+                NodeVerdict(node=node.name, state=state, version=held, message=message)
+            )
         return verdicts
 
     def effective(self, fleet: Fleet) -> Capabilities:

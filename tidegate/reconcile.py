@@ -19,7 +19,7 @@ from lbaas.store import placements
 from lbaas.store.feed import Subscription
 from lbaas.store.store import Store
 from lbaas.store.transaction import Transaction
-from tidegate.impact import Impact, Move, impacts, objects_of
+from tidegate.impact import Impact, Move, Published, impacts, objects_of
 from tidegate.reading import View, read_all, read_since
 from tidegate.rendering import PoolRendering, Renderings, difference
 from xds.cache.cache import SnapshotCache
@@ -48,6 +48,10 @@ class Tracker(Protocol):
 
     def drop_rejections(self, fleet: str, keys: Collection[Key]) -> None:
         """Takes that resources are gone from a fleet."""
+
+
+def _homeless(tree: PoolTree) -> bool:
+    return tree.pool.placement is None or not tree.pool.placement.fleet
 
 
 def _fleet_id(name: str) -> str:
@@ -128,18 +132,27 @@ class Reconcile:
             self._wake.set()
 
     async def _apply(self, view: View) -> None:
+        published: dict[str, dict[Key, Resource | None]] = {}
         if view.devices is not None:
             self._fleets, self._service_types = view.devices
+            published.update({_fleet_id(name): {} for name in self._fleets})
+        moves = self._render_touched(view)
+        for move in moves:
+            for fleet, diff in difference(move.old, move.new).items():
+                published.setdefault(fleet, {}).update(diff)
+        for fleet, diff in published.items():
+            self._cache.advance(fleet, view.revision, diff)
+            gone = {key for key, resource in diff.items() if resource is None}
+            self._tracker.drop_rejections(f"fleets/{fleet}", gone)
+        self.revision = view.revision
+        self._tell(view, moves, published)
+        await self._place([move.tree for move in moves if move.tree and _homeless(move.tree)])
+
+    def _render_touched(self, view: View) -> list[Move]:
         found = {tree.pool.name: tree for tree in view.trees}
-        pending: dict[str, dict[Key, Resource | None]] = {}
-        if view.devices is not None:
-            pending.update({_fleet_id(name): {} for name in self._fleets})
         moves: list[Move] = []
-        homeless: list[PoolTree] = []
         for pool in sorted(view.touched_pools):
             tree = found.get(pool)
-            if tree is not None and not (tree.pool.placement and tree.pool.placement.fleet):
-                homeless.append(tree)
             try:
                 new = self._render(tree)
             except Exception:
@@ -147,25 +160,18 @@ class Reconcile:
                 # it had, and its objects stay pending.
                 log.exception("a pool could not be rendered", pool=pool)
                 continue
-            old = self._renderings.replace(pool, new)
-            for fleet, diff in difference(old, new).items():
-                pending.setdefault(fleet, {}).update(diff)
-            moves.append(Move(old, new, tree))
-        for fleet, diff in pending.items():
-            self._cache.advance(fleet, view.revision, diff)
-            self._tracker.drop_rejections(
-                f"fleets/{fleet}", {key for key, resource in diff.items() if resource is None}
-            )
-        self.revision = view.revision
+            moves.append(Move(self._renderings.replace(pool, new), new, tree))
+        return moves
+
+    def _tell(self, view: View, moves: Sequence[Move], published: Published) -> None:
         for name in view.purged:
             self._tracker.forget(name)
         for move in moves:
             if move.old is not None and move.left:
                 for name in move.old.spec_revs:
                     self._tracker.forget_fleet(name, move.left)
-        for impact in impacts(view, moves, pending):
+        for impact in impacts(view, moves, published):
             self._tracker.track(impact)
-        await self._place(homeless)
 
     def _render(self, tree: PoolTree | None) -> PoolRendering | None:
         """Gives a placed pool's rendering, None for a pool that is gone or has no place."""

@@ -1,0 +1,1 @@
+"""What is measured of Tidegate: `make bench` runs all, and prints budgets and floors beside."""

@@ -1,0 +1,89 @@
+"""One tenant's bad object harms no other: bind errors and mute members, on a real Envoy."""
+
+import time
+
+import pytest
+
+from lbaas.v1 import vip_service_pb2
+from tests.features.test_walk import spread
+from tests.features.world import REJECTED, STATUS, world
+from tests.harness.members import Member, Mode
+from tests.harness.ports import free_port
+
+UNBINDABLE = "203.0.113.9"
+"""TEST-NET-3 (RFC 5737): on no machine, so no Envoy can bind it."""
+
+
+async def test_a_vip_its_node_cannot_bind_is_error_while_anothers_serves(tmp_path):
+    async with world(tmp_path) as (_, client, _), await Member.start("good") as server:
+        ports = free_port(), free_port()
+        for project in ("evil", "good"):
+            pool = await client.pool(project, "web")
+            await client.member(pool.name, "one", server.address)
+        bad = await client.vip(
+            "evil", "front", pool="projects/evil/pools/web", port=ports[0], address=UNBINDABLE
+        )
+        good = await client.vip("good", "front", pool="projects/good/pools/web", port=ports[1])
+
+        await client.applied(good.name, seconds=2)
+        assert await spread(f"127.0.0.1:{ports[1]}", 4) == {"good": 4}
+        refused = await client.wait(bad.name)
+        assert refused.outcome == REJECTED
+        got = await client.vips.GetVip(vip_service_pb2.GetVipRequest(name=bad.name))
+        assert got.provisioning_status == STATUS.ERROR
+        assert got.status_detail.reason == "REJECTED_BY_ENVOY"
+        assert "Cannot assign requested address" in got.status_detail.message
+        assert got.status_detail.node == "fleets/edge/nodes/node-0"
+        assert (got.nodes_applied, got.nodes_total) == (0, 1)
+
+        # Repaired, it recovers by itself.
+        gone = await client.vips.DeleteVip(vip_service_pb2.DeleteVipRequest(name=bad.name))
+        await client.applied(bad.name, revision=gone.revision)
+        fixed = await client.vip("evil", "front", pool="projects/evil/pools/web", port=ports[0])
+        await client.applied(fixed.name)
+        assert await spread(f"127.0.0.1:{ports[0]}", 4) == {"good": 4}
+
+
+@pytest.mark.parametrize("way", ["step by step", "in one tree"])
+async def test_a_mute_member_with_a_slow_monitor_delays_nobody(tmp_path, way):
+    async with (
+        world(tmp_path) as (_, client, _),
+        await Member.start("good") as server,
+        await Member.start("mute", mode=Mode.MUTE) as mute,
+    ):
+        slow = {"delay": "8s", "timeout": "8s", "max_retries": 3, "type": "HTTP"}
+        if way == "step by step":
+            pool = await client.pool("slow", "web")
+            await client.member(pool.name, "mute", mute.address)
+            monitor = await client.monitor("slow", "check", **slow)
+            await client.associate(pool.name, monitor.name)
+        else:
+            name = "projects/slow/healthMonitors/check"
+            await client.apply(
+                {
+                    "pool": {
+                        "name": "projects/slow/pools/web",
+                        "protocol": "HTTP",
+                        "lb_method": "ROUND_ROBIN",
+                        "health_monitors": [name],
+                    },
+                    "health_monitors": [{"name": name, **slow}],
+                    "members": [
+                        {
+                            "name": "projects/slow/pools/web/members/mute",
+                            "address": mute.host,
+                            "port": mute.port,
+                        }
+                    ],
+                }
+            )
+        began = time.monotonic()
+        other = await client.pool("good", "web")
+        await client.member(other.name, "one", server.address)
+        port = free_port()
+        vip = await client.vip("good", "front", pool=other.name, port=port)
+        await client.applied(vip.name, seconds=5)
+        took = time.monotonic() - began
+        assert await spread(f"127.0.0.1:{port}", 4) == {"good": 4}
+        assert took < 1.0, f"the VIP of another tenant waited {took:.2f} s"
+        assert mute.checks <= 1
