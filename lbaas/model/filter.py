@@ -9,6 +9,7 @@ from lbaas.model.enums import (
     FleetKind,
     HealthMonitorType,
     LbMethod,
+    NodeState,
     Protocol,
     SessionPersistenceType,
 )
@@ -17,6 +18,7 @@ from lbaas.model.objects import (
     Fleet,
     HealthMonitor,
     Member,
+    NodeView,
     Pool,
     ServiceType,
     StoredObject,
@@ -38,11 +40,15 @@ _LABELS = "labels."
 _HOW = 'write it like: protocol = HTTP AND labels.team = "shop"'
 
 
+Filterable = StoredObject | NodeView
+"""What lists hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """A field that may be filtered by: how to read it, and which words it has (none: any)."""
 
-    read: Callable[[StoredObject], str | tuple[str, ...]]
+    read: Callable[[Filterable], str | tuple[str, ...]]
     words: tuple[str, ...] = ()
     number: bool = False
 
@@ -62,7 +68,7 @@ class Filter:
 
     terms: tuple[Term, ...] = ()
 
-    def matches(self, obj: StoredObject) -> bool:
+    def matches(self, obj: Filterable) -> bool:
         """Tells whether the object, of the kind it was parsed for, matches every term."""
         return all(_matches(term, obj) for term in self.terms)
 
@@ -71,7 +77,7 @@ EVERY = Filter()
 """Matches everything."""
 
 
-def parse(text: str, kind: type[StoredObject]) -> Filter:
+def parse(text: str, kind: type[Filterable]) -> Filter:
     """Gives the filter that a list's caller wrote, for objects of a kind.
 
     Args:
@@ -103,22 +109,22 @@ def parse(text: str, kind: type[StoredObject]) -> Filter:
     return Filter(tuple(terms))
 
 
-def fields_of(kind: type[StoredObject]) -> tuple[str, ...]:
+def fields_of(kind: type[Filterable]) -> tuple[str, ...]:
     """Gives the fields that lists of a kind can be filtered by, beside `labels.KEY`."""
     return tuple(sorted(_FIELDS[kind]))
 
 
-def _term(match: re.Match[str], kind: type[StoredObject]) -> Term:
+def _term(match: re.Match[str], kind: type[Filterable]) -> Term:
     name, operator, value = match["field"], match["operator"], _unquoted(match["value"])
     if operator != "=":
         raise _invalid(f"uses {operator!r} on {name}; only '=' is known")
-    if name.startswith(_LABELS):
+    if name.startswith(_LABELS) and kind is not NodeView:
         return Term("labels", value, key=name.removeprefix(_LABELS))
     named = _FIELDS[kind].get(name)
     if named is None:
         raise _invalid(
             f"names {shown(name)}, by which these are not filtered; use"
-            f" {', '.join(fields_of(kind))} or labels.KEY"
+            f" {', '.join(fields_of(kind))}{'' if kind is NodeView else ' or labels.KEY'}"
         )
     if named.words and value not in named.words:
         raise _invalid(f"gives {name} the value {shown(value)}; use {', '.join(named.words)}")
@@ -133,9 +139,9 @@ def _unquoted(value: str) -> str:
     return _ESCAPED.sub(r"\1", value[1:-1]) if value[0] in "\"'" else value
 
 
-def _matches(term: Term, obj: StoredObject) -> bool:
+def _matches(term: Term, obj: Filterable) -> bool:
     if term.field == "labels":
-        return obj.labels.get(term.key) == term.value
+        return not isinstance(obj, NodeView) and obj.labels.get(term.key) == term.value
     actual = _FIELDS[type(obj)][term.field].read(obj)
     return term.value == actual if isinstance(actual, str) else term.value in actual
 
@@ -166,11 +172,11 @@ def _several(name: str) -> Named:
     return Named(lambda obj: tuple(getattr(obj, name)))
 
 
-def _placed(obj: StoredObject) -> str:
+def _placed(obj: Filterable) -> str:
     return obj.placement.fleet if isinstance(obj, Pool) and obj.placement else ""
 
 
-def _persistence(obj: StoredObject) -> str:
+def _persistence(obj: Filterable) -> str:
     if isinstance(obj, Vip) and obj.session_persistence:
         return str(obj.session_persistence.type)
     return ""
@@ -178,7 +184,7 @@ def _persistence(obj: StoredObject) -> str:
 
 _EVERY_FIELD = {"name": _plain("name"), "display_name": _plain("display_name")}
 _TENANT_FIELDS = {**_EVERY_FIELD, "admin_state_up": _switch("admin_state_up")}
-_FIELDS: Mapping[type[StoredObject], Mapping[str, Named]] = {
+_FIELDS: Mapping[type[Filterable], Mapping[str, Named]] = {
     Pool: {
         **_TENANT_FIELDS,
         "protocol": _choice("protocol", Protocol),
@@ -214,5 +220,11 @@ _FIELDS: Mapping[type[StoredObject], Mapping[str, Named]] = {
         "project": _plain("project"),
         "service_types": _several("service_types"),
         "draining": _switch("draining"),
+    },
+    NodeView: {
+        "name": _plain("name"),
+        "state": _choice("state", NodeState),
+        "connected": _switch("connected"),
+        "envoy_version": _plain("envoy_version"),
     },
 }

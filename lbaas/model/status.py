@@ -85,8 +85,8 @@ def failure(
     if isinstance(obj, Vip) and obj.address_in_use_by:
         return StatusDetail(
             reason="ADDRESS_IN_USE",
-            message=f"{obj.address}:{obj.port} is taken on this fleet; choose another address"
-            " or port",
+            message=f"{obj.address}:{obj.port} is taken on this fleet by"
+            " another VIP; delete this one and create it on another address or port",
             resource=obj.name,
         )
     if pool is not None and pool.placement is not None and not pool.placement.fleet:
@@ -125,11 +125,25 @@ def status_of(
     code = provisioning(obj.record, admin_state_up=obj.admin_state_up, failed=failed)
     detail = failed
     if detail is None and code not in {ProvisioningStatus.ACTIVE, ProvisioningStatus.INACTIVE}:
-        detail = progress.waiting
+        detail = progress.waiting or _unconfirmed(progress)
     if detail is None and code is ProvisioningStatus.ACTIVE:
         detail = StatusDetail(
             reason="NO_AGENT", message="no agent reports the health of this fleet's nodes"
         )
     return Status(
         provisioning=code, operating=OperatingStatus.UNKNOWN, detail=detail, progress=progress
+    )
+
+
+def _unconfirmed(progress: Progress) -> StatusDetail | None:
+    """Gives the first (node, resource) still to confirm, and how many more there are."""
+    if not progress.missing:
+        return None
+    node, resource = progress.missing[0]
+    more = len(progress.missing) - 1
+    return StatusDetail(
+        reason="NOT_CONFIRMED_YET",
+        message=f"{node} has not confirmed {resource}" + (f", and {more} more" if more else ""),
+        node=node,
+        resource=resource,
     )

@@ -16,9 +16,10 @@ MAX_LISTED = 64
 
 def check_service_type(service_type: ServiceType) -> tuple[Violation, ...]:
     """Gives every rule that the service type breaks."""
+    # The proto's field is `fleet_selector`, and violations speak the proto's words.
     return (
         *check_described(service_type, SERVICE_TYPE),
-        *check_labels(service_type.fleet_labels, field="fleet_labels"),
+        *check_labels(service_type.fleet_labels, field="fleet_selector"),
     )
 
 
