@@ -73,12 +73,10 @@ def keep_comments(path: Path) -> None:
 
 
 def generate(out: Path) -> None:
-    """Writes everything that is generated below `out`."""
+    """Writes everything that is generated below `out`, an empty folder."""
     copy_googleapis()
     files = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
     services = [name for name in files if name.endswith("_service.proto")]
-    shutil.rmtree(out / PACKAGE, ignore_errors=True)
-    (out / PACKAGE).mkdir(parents=True)
     protoc(f"--python_out={out}", f"--mypy_out=quiet:{out}", *files)
     protoc(f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *services)
     target = out / DESCRIPTORS
@@ -87,31 +85,31 @@ def generate(out: Path) -> None:
     (out / PACKAGE / "__init__.py").write_text(HEADER)
 
 
-def differences(fresh: Path, kept: Path) -> list[str]:
-    """Gives the names of the files that differ, are missing or are too many in `kept`."""
-
-    def contents(folder: Path) -> dict[str, bytes]:
-        files = (path for path in folder.rglob("*") if "__pycache__" not in path.parts)
-        return {str(p.relative_to(folder)): p.read_bytes() for p in files if p.is_file()}
-
-    new, old = contents(fresh), contents(kept)
-    return sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
+def contents(folder: Path) -> dict[str, bytes]:
+    """Gives the files of a folder, caches apart, by their names within it."""
+    files = (path for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file()}
 
 
 def main() -> int:
     """Generates, or with --check compares; gives the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing, fail on a difference")
-    if not parser.parse_args().check:
-        generate(ROOT)
-        return 0
+    check = parser.parse_args().check
+    kept = ROOT / PACKAGE
     with tempfile.TemporaryDirectory() as scratch:
         generate(Path(scratch))
-        stale = differences(Path(scratch) / PACKAGE, ROOT / PACKAGE)
-    if stale:
-        print("lbaas/v1 is not what protos/ generates; run `make generate` and commit:")
+        new, old = contents(Path(scratch) / PACKAGE), contents(kept)
+    stale = sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
+    if check and stale:
+        print(f"{PACKAGE} is not what protos/ generates; run `make generate` and commit:")
         print(*(f"  {PACKAGE / name}" for name in stale), sep="\n")
-    return 1 if stale else 0
+        return 1
+    for name in stale:
+        (kept / name).unlink(missing_ok=True)
+        if name in new:
+            (kept / name).write_bytes(new[name])
+    return 0
 
 
 if __name__ == "__main__":
