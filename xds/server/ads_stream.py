@@ -1,0 +1,183 @@
+"""One client's stream: its requests go to the core, the core's responses go to the client.
+
+There is no queue. A wake says that something changed; what is sent is computed when the client can
+take it, so the newest wins, and a slow client holds back nobody but itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+
+from xds.cache import NodeInfo, NodeStream, Request, Response, SnapshotCache
+from xds.server.framing import Malformed, read_delta, read_sotw, write_delta, write_sotw
+from xds.server.options import ServerOptions
+from xds.server.traffic import Traffic
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One of the protocol's two forms.
+
+    Attributes:
+        delta: whether it is the incremental one.
+        read: bytes to a request and the node that it may carry.
+        write: a response to bytes.
+    """
+
+    delta: bool
+    read: Callable[[bytes], tuple[Request, NodeInfo | None]]
+    write: Callable[[Response], bytes]
+
+
+DELTA = Dialect(delta=True, read=read_delta, write=write_delta)
+STATE_OF_THE_WORLD = Dialect(delta=False, read=read_sotw, write=write_sotw)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Why a stream ends."""
+
+    code: grpc.StatusCode
+    reason: str
+
+
+class AdsStream:
+    """Serves one aggregated stream from its first message to its end.
+
+    Attributes:
+        traffic: what went over it.
+        node: who the client says it is; None before its first message.
+        core: its subscriptions and what it holds; None before its first message.
+    """
+
+    def __init__(
+        self,
+        cache: SnapshotCache,
+        dialect: Dialect,
+        *,
+        options: ServerOptions,
+        admission: asyncio.Semaphore,
+        fleet_of: Callable[[NodeInfo], str],
+        total: Traffic,
+    ) -> None:
+        self.traffic = Traffic()
+        self.node: NodeInfo | None = None
+        self.core: NodeStream | None = None
+        self._cache = cache
+        self._dialect = dialect
+        self._options = options
+        self._admission = admission
+        self._fleet_of = fleet_of
+        self._total = total
+        self._wake = asyncio.Event()
+        self._end: _End | None = None
+        self._clock = asyncio.get_running_loop().time
+
+    def end(self, code: grpc.StatusCode, reason: str) -> None:
+        """Asks the stream to end with a status, once what is being written is out."""
+        self._end = self._end or _End(code, reason)
+        self._wake.set()
+
+    async def serve(self, context: Context) -> None:
+        """Serves the stream until the client goes, misbehaves or is told to go."""
+        first = await context.read()
+        if not isinstance(first, bytes):  # the end
+            return
+        try:
+            core = self._open(first)
+        except Malformed as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        reading = asyncio.create_task(self._read(context, core))
+        try:
+            await self._write(context, core)
+        finally:
+            reading.cancel()
+            self._cache.close(core)
+        if self._end is not None and self._end.code is not grpc.StatusCode.OK:
+            await context.abort(self._end.code, self._end.reason)
+
+    def _open(self, first: bytes) -> NodeStream:
+        """Opens the stream in the cache with what the first message says (rules 1, 2, 8)."""
+        request, node = self._dialect.read(first)
+        if node is None or not node.id:
+            raise Malformed("the first request of a stream carries the node, with its id")
+        fleet = self._fleet_of(node)
+        if not fleet:
+            raise Malformed("the node names no fleet: set node.cluster to the fleet's name")
+        core = self._cache.open(node, fleet=fleet, delta=self._dialect.delta, wake=self._wake.set)
+        self.node, self.core = node, core
+        self._receive(core, request)
+        return core
+
+    def _receive(self, core: NodeStream, request: Request) -> None:
+        self.traffic.requests += 1
+        self._total.requests += 1
+        core.receive(request, self._clock())
+        self._wake.set()
+
+    async def _read(self, context: Context, core: NodeStream) -> None:
+        while isinstance(data := await context.read(), bytes):
+            try:
+                request, _ = self._dialect.read(data)
+            except Malformed as error:
+                self.end(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+                return
+            self._receive(core, request)
+        self.end(grpc.StatusCode.OK, "the client has ended its requests")
+
+    async def _write(self, context: Context, core: NodeStream) -> None:
+        answered = False
+        while self._end is None:
+            self._wake.clear()
+            if answered:
+                await self._send(context, core.run(self._clock()))
+            else:
+                # Thousands that reconnect at once: a bounded number is answered at a time.
+                async with self._admission:
+                    answered = await self._send(context, core.run(self._clock()))
+            if self._end is None:
+                await self._sleep(core)
+
+    async def _send(self, context: Context, responses: list[Response]) -> bool:
+        for response in responses:
+            data = self._dialect.write(response)
+            try:
+                async with asyncio.timeout(self._options.write_stall):
+                    await context.write(data)
+            except TimeoutError:
+                stall = f"nothing could be written for {self._options.write_stall:g} s"
+                self.end(grpc.StatusCode.DEADLINE_EXCEEDED, stall)
+                return True
+            counts = (len(response.resources), len(response.removed), len(data))
+            for traffic in (self.traffic, self._total):
+                traffic.sent(resources=counts[0], removals=counts[1], size=counts[2])
+        return bool(responses)
+
+    async def _sleep(self, core: NodeStream) -> None:
+        """Waits for a wake, the core's timer, or an answer that is overdue."""
+        if self._wake.is_set():
+            return
+        now = self._clock()
+        timer = core.next_timer(now)
+        overdue = core.awaited_since()
+        if overdue is not None:
+            limit = overdue + self._options.answer_overdue
+            if limit <= now:
+                late = f"no answer to an EDS or LDS response for {self._options.answer_overdue:g} s"
+                self.end(grpc.StatusCode.DEADLINE_EXCEEDED, late)
+                return
+            timer = limit if timer is None else min(timer, limit)
+        if timer is None:
+            await self._wake.wait()
+            return
+        alarm = asyncio.get_running_loop().call_at(timer, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            alarm.cancel()

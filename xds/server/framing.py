@@ -1,0 +1,134 @@
+"""Between bytes on the wire and the cache's requests and responses.
+
+Responses are built with upb from bodies that were serialised once: joining pre-framed bytes by hand
+was measured at 16 ms against 11 ms for a delta of 10,000 clusters, and is not simpler.
+"""
+
+from envoy.config.core.v3.base_pb2 import Node
+from envoy.service.discovery.v3.discovery_pb2 import (
+    DeltaDiscoveryRequest,
+    DeltaDiscoveryResponse,
+    DiscoveryRequest,
+    DiscoveryResponse,
+)
+from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Value
+
+from xds.cache.types import NodeInfo, Request, Response
+
+CONTROL_PLANE = "tidegate"
+"""The `control_plane.identifier` of every response (rule 57)."""
+
+
+class Malformed(ValueError):
+    """Bytes that are no request, or a request that the protocol does not allow.
+
+    Its text is for the client: it holds nothing of what Python said.
+    """
+
+
+def read_delta(data: bytes) -> tuple[Request, NodeInfo | None]:
+    """Reads a DeltaDiscoveryRequest.
+
+    Returns:
+        The request, and the node if the message carries one.
+
+    Raises:
+        Malformed: the bytes are no such message, or `type_url` is empty (rule 3).
+    """
+    message = DeltaDiscoveryRequest()
+    _parse(message, data)
+    request = Request(
+        type_url=_type_of(message),
+        nonce=message.response_nonce,
+        error=message.error_detail.message if message.HasField("error_detail") else None,
+        subscribe=tuple(message.resource_names_subscribe),
+        unsubscribe=tuple(message.resource_names_unsubscribe),
+        initial_versions=dict(message.initial_resource_versions),
+    )
+    return request, _node(message.node) if message.HasField("node") else None
+
+
+def read_sotw(data: bytes) -> tuple[Request, NodeInfo | None]:
+    """Reads a DiscoveryRequest.
+
+    Returns:
+        The request, and the node if the message carries one.
+
+    Raises:
+        Malformed: the bytes are no such message, or `type_url` is empty (rule 3).
+    """
+    message = DiscoveryRequest()
+    _parse(message, data)
+    request = Request(
+        type_url=_type_of(message),
+        nonce=message.response_nonce,
+        error=message.error_detail.message if message.HasField("error_detail") else None,
+        names=tuple(message.resource_names),
+        version_info=message.version_info,
+    )
+    return request, _node(message.node) if message.HasField("node") else None
+
+
+def write_delta(response: Response) -> bytes:
+    """Gives a DeltaDiscoveryResponse as bytes."""
+    message = DeltaDiscoveryResponse(
+        system_version_info=response.version,
+        type_url=response.type_url,
+        nonce=response.nonce,
+        removed_resources=response.removed,
+    )
+    message.control_plane.identifier = CONTROL_PLANE
+    for resource in response.resources:
+        entry = message.resources.add(name=resource.key.name, version=resource.version)
+        entry.resource.MergeFromString(resource.body)
+    return message.SerializeToString()
+
+
+def write_sotw(response: Response) -> bytes:
+    """Gives a DiscoveryResponse as bytes."""
+    message = DiscoveryResponse(
+        version_info=response.version, type_url=response.type_url, nonce=response.nonce
+    )
+    message.control_plane.identifier = CONTROL_PLANE
+    for resource in response.resources:
+        message.resources.add().MergeFromString(resource.body)
+    return message.SerializeToString()
+
+
+def _parse(message: DeltaDiscoveryRequest | DiscoveryRequest, data: bytes) -> None:
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        # From None: grpcio would send Python's words to the client (measured).
+        raise Malformed("the message is no discovery request of xDS v3") from None
+
+
+def _type_of(message: DeltaDiscoveryRequest | DiscoveryRequest) -> str:
+    if not message.type_url:
+        raise Malformed("type_url is empty: on an aggregated stream each request names its type")
+    return message.type_url
+
+
+def _node(node: Node) -> NodeInfo:
+    version = node.user_agent_build_version.version
+    build = f"{version.major_number}.{version.minor_number}.{version.patch}"
+    return NodeInfo(
+        id=node.id,
+        cluster=node.cluster,
+        user_agent=node.user_agent_name,
+        version=build if node.HasField("user_agent_build_version") else node.user_agent_version,
+        metadata={name: _text(value) for name, value in node.metadata.fields.items()},
+        features=frozenset(node.client_features),
+    )
+
+
+def _text(value: Value) -> str:
+    kind = value.WhichOneof("kind")
+    if kind == "string_value":
+        return value.string_value
+    if kind == "number_value":
+        return f"{value.number_value:g}"
+    if kind == "bool_value":
+        return "true" if value.bool_value else "false"
+    return ""

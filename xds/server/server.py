@@ -1,0 +1,183 @@
+"""The xDS server: aggregated discovery over grpc.aio, delta and state of the world.
+
+A server for a fleet of Envoys in a few lines::
+
+    cache = SnapshotCache()
+    cache.publish("edge", [cluster, endpoints, listener, route])  # Envoy's own messages
+    server = await serve(cache, "127.0.0.1:18000")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable
+
+import grpc
+
+from xds.cache import NodeInfo, SnapshotCache
+from xds.server.ads_stream import DELTA, STATE_OF_THE_WORLD, AdsStream, Context, Dialect
+from xds.server.errors import AddressNotBound, UnsafeAddress
+from xds.server.options import ServerOptions
+from xds.server.traffic import Traffic
+
+_SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_DEFAULTS = ServerOptions()
+
+
+def cluster_of(node: NodeInfo) -> str:
+    """The fleet of a node unless told otherwise: its `node.cluster`."""
+    return node.cluster
+
+
+class AdsService:
+    """The aggregated discovery service, to be added to a grpc.aio server.
+
+    Attributes:
+        traffic: what went over all streams, those that ended included.
+    """
+
+    def __init__(
+        self,
+        cache: SnapshotCache,
+        *,
+        options: ServerOptions = _DEFAULTS,
+        fleet_of: Callable[[NodeInfo], str] = cluster_of,
+    ) -> None:
+        self.traffic = Traffic()
+        self._cache = cache
+        self._options = options
+        self._fleet_of = fleet_of
+        self._admission = asyncio.Semaphore(options.first_answers)
+        self._streams: set[AdsStream] = set()
+        self._stopping = False
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Registers both forms of the service.
+
+        Messages stay bytes: grpcio's own deserialiser tells the client what Python said about a
+        malformed one (measured), and resources are serialised already.
+        """
+        handlers = {
+            "DeltaAggregatedResources": self._handler(DELTA),
+            "StreamAggregatedResources": self._handler(STATE_OF_THE_WORLD),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
+
+    @property
+    def streams(self) -> tuple[AdsStream, ...]:
+        """The streams that are open now."""
+        return tuple(self._streams)
+
+    def end_streams(self, reason: str) -> None:
+        """Ends all streams, and each that opens from now on, with UNAVAILABLE.
+
+        Clients keep what they have and reconnect, to another server if they know one.
+        """
+        self._stopping = True
+        for stream in self._streams:
+            stream.end(grpc.StatusCode.UNAVAILABLE, reason)
+
+    def _handler(self, dialect: Dialect) -> grpc.RpcMethodHandler[bytes, bytes]:
+        async def serve_stream(_requests: object, context: Context) -> None:
+            if self._stopping:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "this server is stopping")
+            stream = AdsStream(
+                self._cache,
+                dialect,
+                options=self._options,
+                admission=self._admission,
+                fleet_of=self._fleet_of,
+                total=self.traffic,
+            )
+            self._streams.add(stream)
+            try:
+                await stream.serve(context)
+            finally:
+                self._streams.discard(stream)
+
+        return grpc.stream_stream_rpc_method_handler(serve_stream)
+
+
+class Server:
+    """A running xDS server.
+
+    Attributes:
+        port: the port it listens on; 0 for a unix socket.
+        service: its streams and counters.
+    """
+
+    def __init__(
+        self, server: grpc.aio.Server, service: AdsService, *, port: int, grace: float
+    ) -> None:
+        self.port = port
+        self.service = service
+        self._server = server
+        self._grace = grace
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over all streams since the start."""
+        return self.service.traffic
+
+    async def stop(self) -> None:
+        """Ends the streams with UNAVAILABLE, then the server."""
+        self.service.end_streams("this server is stopping; keep what you have and reconnect")
+        await self._server.stop(self._grace)
+
+
+async def serve(
+    cache: SnapshotCache,
+    address: str,
+    *,
+    options: ServerOptions = _DEFAULTS,
+    fleet_of: Callable[[NodeInfo], str] | None = None,
+    credentials: grpc.ServerCredentials | None = None,
+) -> Server:
+    """Starts an xDS server.
+
+    Args:
+        cache: what it serves.
+        address: `host:port` or `unix:path`; port 0 takes a free one, see `Server.port`.
+        options: limits and times.
+        fleet_of: which fleet a node belongs to; by default its `node.cluster`.
+        credentials: TLS; without them only loopback and unix sockets are listened on.
+
+    Returns:
+        The running server.
+
+    Raises:
+        UnsafeAddress: the address is beyond loopback and there are no credentials.
+        AddressNotBound: the address cannot be listened on.
+    """
+    if credentials is None and not is_loopback(address):
+        raise UnsafeAddress(
+            f"refusing to serve xDS without TLS on {address!r}: whoever reaches it could read all "
+            "configuration; listen on 127.0.0.1, [::1] or unix:..., or give TLS credentials"
+        )
+    server = grpc.aio.server(options=options.channel_arguments())
+    service = AdsService(cache, options=options, fleet_of=fleet_of or cluster_of)
+    service.add_to(server)
+    try:
+        if credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise AddressNotBound(f"cannot listen on {address!r}: {error}") from error
+    await server.start()
+    unix = address.startswith("unix:")
+    return Server(server, service, port=0 if unix else port, grace=options.grace)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
