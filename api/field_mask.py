@@ -9,11 +9,11 @@ What is output only is ignored unless a path names it; an immutable field may be
 is. So an object that was read can be changed and sent back whole.
 """
 
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar, cast
 
 from google.api import field_behavior_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
@@ -24,6 +24,8 @@ M = TypeVar("M", bound=Message)
 _IMMUTABLE = field_behavior_pb2.IMMUTABLE
 _IDENTIFIER = field_behavior_pb2.IDENTIFIER
 _OUTPUT_ONLY = field_behavior_pb2.OUTPUT_ONLY
+# The stubs know the extension of one library and the options of the other.
+_BEHAVIOUR = cast("Any", field_behavior_pb2.field_behavior)
 _CONDITIONS = frozenset({"etag"})
 """Fields that say something of the request, not of the object."""
 
@@ -59,7 +61,7 @@ def merged(current: M, patch: M, mask: FieldMask | None, violations: list[Violat
             violations.append(
                 Violation("update_mask", "`*` stands alone: it replaces all", "INVALID_MASK")
             )
-        for field in wanted.DESCRIPTOR.fields:
+        for field in _fields(wanted):
             if _writable(field):
                 _copy(field, patch, wanted)
         return wanted
@@ -70,7 +72,7 @@ def merged(current: M, patch: M, mask: FieldMask | None, violations: list[Violat
 
 def behaviours(field: FieldDescriptor) -> frozenset[int]:
     """Gives the google.api.field_behavior values of a field."""
-    return frozenset(field.GetOptions().Extensions[field_behavior_pb2.field_behavior])
+    return frozenset(field.GetOptions().Extensions[_BEHAVIOUR])
 
 
 def _writable(field: FieldDescriptor) -> bool:
@@ -81,11 +83,10 @@ def _writable(field: FieldDescriptor) -> bool:
 
 def _write(path: str, *, patch: Message, wanted: Message, violations: list[Violation]) -> None:
     """Writes what one path names."""
-    descriptor: Descriptor = wanted.DESCRIPTOR
     first, _, rest = path.partition(".")
-    field = descriptor.fields_by_name.get(first)
+    field = next((each for each in _fields(wanted) if each.name == first), None)
     if field is None:
-        known = ", ".join(_paths(descriptor))
+        known = ", ".join(each.name for each in _fields(wanted) if _writable(each))
         _refuse(violations, path, f"is no field; there are {known}", "UNKNOWN_FIELD")
     elif not _writable(field):
         marks = behaviours(field)
@@ -138,8 +139,8 @@ def _refuse_immutable_changes(
             )
 
 
-def _paths(descriptor: Descriptor) -> Iterator[str]:
-    return (field.name for field in descriptor.fields if _writable(field))
+def _fields(message: Message) -> Sequence[FieldDescriptor]:
+    return cast("Sequence[FieldDescriptor]", message.DESCRIPTOR.fields)
 
 
 def _is_map(field: FieldDescriptor) -> bool:
