@@ -1,0 +1,83 @@
+"""`tidegate bootstrap`: what a node's Envoy is started with."""
+
+from typing import Annotated
+
+import typer
+
+from lbaas.model.names import FLEET, ID_PATTERN, leaf
+from tidegate.cli.failure import CommandError
+from tidegate.cli.session import Session
+from tidegate.cli.table import say, tell
+from tidegate.cli.verbs import verb
+
+_HIGHEST_PORT = 65535
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds `bootstrap`."""
+
+    @verb(
+        app,
+        "bootstrap",
+        words="tidegate bootstrap",
+        example="tidegate bootstrap edge e1 > e1.json\n"
+        "tidegate bootstrap edge e1 --xds 10.0.0.5:18000 --xds 10.0.0.6:18000",
+        table=False,
+        reaches=False,
+    )
+    def bootstrap(
+        _session: Session,
+        fleet: Annotated[str, typer.Argument(metavar="FLEET")],
+        node: Annotated[str, typer.Argument(metavar="NODE")],
+        xds: Annotated[
+            list[str] | None,
+            typer.Option(help="HOST:PORT of a control plane; may be repeated. [127.0.0.1:18000]"),
+        ] = None,
+        admin_port: Annotated[
+            int, typer.Option(help="Envoy's admin port on loopback; 0: any free one.")
+        ] = 9901,
+        admin_path: Annotated[
+            str, typer.Option(help="A unix socket for admin instead of the port.")
+        ] = "",
+    ) -> None:
+        """Print what a node's Envoy is started with.
+
+        It says who the node is and where its control plane is; all else comes over ADS.
+        """
+        print_bootstrap(fleet, node, xds or ["127.0.0.1:18000"], admin_port, admin_path)
+
+
+def print_bootstrap(
+    fleet: str, node: str, xds: list[str], admin_port: int, admin_path: str
+) -> None:
+    """Prints the bootstrap on stdout, and on stderr how to start Envoy with it."""
+    fleet_id = leaf(fleet) if FLEET.parse(fleet) else fleet
+    wrong = [
+        f"{word!r}: an id is lower-case letters, digits and hyphens, a letter first, at most 63"
+        for word in (fleet_id, node)
+        if not ID_PATTERN.match(word)
+    ]
+    wrong += [f"--xds {each!r}: write HOST:PORT" for each in xds if address_of(each) is None]
+    if wrong:
+        raise CommandError("this is no bootstrap", why=wrong)
+    # Here, for it loads Envoy's messages.
+    from xds.translate.bootstrap import ARGUMENTS, bootstrap, to_json  # noqa: PLC0415
+
+    config = bootstrap(
+        fleet=fleet_id,
+        node=node,
+        xds_address=[address for each in xds if (address := address_of(each))],
+        admin_port=admin_port,
+        admin_path=admin_path,
+    )
+    say(to_json(config).rstrip())
+    tell(f"# envoy -c FILE {' '.join(ARGUMENTS)}")
+
+
+def address_of(words: str) -> tuple[str, int] | None:
+    """Gives host and port of `host:port` or `[v6]:port`, None if it is neither."""
+    host, colon, port = words.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (colon and host and port.isdecimal() and 0 < int(port) <= _HIGHEST_PORT):
+        return None
+    return host, int(port)

@@ -1,0 +1,180 @@
+"""`tidegate fleet`: the groups of Envoys; operators write them."""
+
+from typing import Annotated
+
+import typer
+
+from lbaas.model.enums import FleetKind
+from tidegate.cli.capabilities import capabilities_of, names_of_types
+from tidegate.cli.json_value import given, objects
+from tidegate.cli.nouns import FLEET, NODE
+from tidegate.cli.receipt import written
+from tidegate.cli.session import Session
+from tidegate.cli.standard import (
+    Description,
+    DisplayName,
+    Etag,
+    Labels,
+    created,
+    delete_verb,
+    get_verb,
+    labels_of,
+    list_verb,
+    name_of,
+    updated,
+    words_of,
+)
+from tidegate.cli.table import tell
+from tidegate.cli.verbs import verb
+
+app = typer.Typer(no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+Types = Annotated[
+    list[str] | None,
+    typer.Option("--service-type", help="What it offers; may be repeated."),
+]
+Capability = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--capability",
+        help="Only these: lb_method=X, protocol=X, health_monitor_type=X, session_persistence=X,"
+        " connection_limit, multiple_monitors; may be repeated. All that is built if not said.",
+    ),
+]
+OneProject = Annotated[
+    str | None, typer.Option("--for-project", help="Carries this project only; else shared.")
+]
+Ranges = Annotated[
+    list[str] | None,
+    typer.Option("--vip-range", help="A CIDR of its VIP addresses; may be repeated."),
+]
+MaxPools = Annotated[int | None, typer.Option(help="How many pools it may carry; 0: no limit.")]
+
+get_verb(app, FLEET, example="edge")
+list_verb(app, FLEET)
+delete_verb(app, FLEET, example="edge")
+
+
+@verb(
+    app,
+    "create",
+    words="tidegate fleet create",
+    example="tidegate fleet create edge --vip-range 203.0.113.0/24\n"
+    "tidegate fleet create beside --kind sidecar --for-project acme",
+    writes=True,
+    waits=False,
+)
+def create(
+    session: Session,
+    *,
+    name: Name,
+    kind: Annotated[
+        FleetKind | None, typer.Option(case_sensitive=False, help="[default: edge]")
+    ] = None,
+    service_type: Types = None,
+    capability: Capability = None,
+    for_project: OneProject = None,
+    vip_range: Ranges = None,
+    max_pools: MaxPools = None,
+    display_name: DisplayName = None,
+    description: Description = None,
+    label: Labels = None,
+) -> None:
+    """Register a fleet; its Envoys join with what `tidegate bootstrap` prints."""
+    created(
+        session,
+        FLEET,
+        name,
+        {
+            "kind": (kind or FleetKind.EDGE).value,
+            "serviceTypes": names_of_types(service_type),
+            "capabilities": capabilities_of(capability, option="--capability"),
+            "project": for_project,
+            "vipRanges": words_of(vip_range),
+            "maxPools": max_pools,
+            "displayName": display_name,
+            "description": description,
+            "labels": labels_of(label),
+        },
+    )
+
+
+@verb(
+    app,
+    "update",
+    words="tidegate fleet update",
+    example="tidegate fleet update edge --max-pools 500",
+    writes=True,
+    waits=False,
+)
+def update(
+    session: Session,
+    *,
+    name: Name,
+    service_type: Types = None,
+    capability: Capability = None,
+    for_project: OneProject = None,
+    vip_range: Ranges = None,
+    max_pools: MaxPools = None,
+    display_name: DisplayName = None,
+    description: Description = None,
+    label: Labels = None,
+    etag: Etag = None,
+) -> None:
+    """Change a fleet; what is not named stays as it is."""
+    updated(
+        session,
+        FLEET,
+        name,
+        {
+            "serviceTypes": names_of_types(service_type),
+            "capabilities": capabilities_of(capability, option="--capability"),
+            "project": for_project,
+            "vipRanges": words_of(vip_range),
+            "maxPools": max_pools,
+            "displayName": display_name,
+            "description": description,
+            "labels": labels_of(label),
+        },
+        etag=etag,
+    )
+
+
+@verb(
+    app,
+    "drain",
+    words="tidegate fleet drain",
+    example="tidegate fleet drain edge",
+    writes=True,
+    waits=False,
+)
+def drain(session: Session, name: Name, etag: Etag = None) -> None:
+    """Put no more pools on a fleet; those it carries stay."""
+    request = given({"name": name_of(session, FLEET, name), "etag": etag})
+    written(session, FLEET, "FleetService/DrainFleet", request, "takes no more pools")
+
+
+@verb(
+    app,
+    "undrain",
+    words="tidegate fleet undrain",
+    example="tidegate fleet undrain edge",
+    writes=True,
+    waits=False,
+)
+def undrain(session: Session, name: Name, etag: Etag = None) -> None:
+    """Let a fleet take pools again."""
+    request = given({"name": name_of(session, FLEET, name), "etag": etag})
+    written(session, FLEET, "FleetService/UndrainFleet", request, "takes pools again")
+
+
+@verb(app, "status", words="tidegate fleet status", example="tidegate fleet status edge")
+def status(session: Session, name: Name) -> None:
+    """Show what each node runs, waits for, has refused."""
+    request = given({"parent": name_of(session, FLEET, name)})
+    answer = session.everything("FleetService/ListNodes", request, "nodes")
+    nodes = objects(answer, "nodes")
+    session.print(answer, nodes, columns=NODE.columns, wide=NODE.wide)
+    if not nodes:
+        tell(f"# no Envoy has joined {name} yet: tidegate bootstrap {name} NODE > node.json")

@@ -1,0 +1,145 @@
+"""What a write prints: its receipt on stderr, progress while it waits, the object on stdout."""
+
+import sys
+import time
+
+from tidegate.cli.failure import CommandError, Exit
+from tidegate.cli.json_value import JsonObject, number, objects, text, texts
+from tidegate.cli.nouns import Noun, detail, label, short_name
+from tidegate.cli.session import Session
+from tidegate.cli.table import tell
+
+_STEP = 1.0
+"""Seconds after which a wait that has not ended reports its progress."""
+
+
+def written(session: Session, noun: Noun, method: str, request: JsonObject, done: str) -> None:
+    """Makes a write, waits if asked to, and prints the object and the receipt.
+
+    Args:
+        session: the command's run.
+        noun: what is written.
+        method: `PoolService/CreatePool`; its answer is the object.
+        request: the request as proto3 JSON; `--dry-run` is added here.
+        done: the word for it: `created`.
+
+    Raises:
+        CommandError: refused, rejected by Envoy, or the wait timed out.
+    """
+    if session.dry_run:
+        request = {**request, "validateOnly": True}
+    began = time.monotonic()
+    answer = session.call(method, request)
+    name = text(answer, "name")
+    end: CommandError | None = None
+    if session.dry_run:
+        tell(f"{label(name)} would be {done}; nothing was stored")
+    elif session.wait is None or not is_applied_to_nodes(noun):
+        tell(receipt(answer, f"{label(name)} {done}"))
+    else:
+        end = settle(session, name, number(answer, "revision"), began=began, words=done)
+        answer = _fresh(session, noun, answer)
+    session.print(answer, [answer], columns=noun.columns, wide=noun.wide)
+    if end is not None:
+        raise end
+
+
+def is_applied_to_nodes(noun: Noun) -> bool:
+    """Tells whether a noun's objects are configuration that nodes confirm."""
+    return noun.kind.pattern.startswith("projects/") and noun.word != "quota"
+
+
+def receipt(answer: JsonObject, words: str) -> str:
+    """Gives the receipt of a write that was not waited for."""
+    parts = [f"{words}: revision {text(answer, 'revision')}"] if answer.get("revision") else [words]
+    if "provisioningStatus" in answer:
+        parts.append(f"applied {number(answer, 'nodesApplied')}/{number(answer, 'nodesTotal')}")
+        status = text(answer, "provisioningStatus")
+        parts.append(status if status != "ERROR" else f"ERROR {detail(answer)}")
+    return ", ".join(parts)
+
+
+def settle(
+    session: Session, name: str, revision: int, *, began: float, words: str
+) -> CommandError | None:
+    """Waits until a change is live on every node, with progress; prints the receipt.
+
+    `began` is the monotonic time at which the write was sent. Gives how it failed, or None.
+    """
+    deadline = began + session.timeout
+    while True:
+        left = max(0.05, deadline - time.monotonic())
+        step = min(_STEP, left)
+        answer = session.ask(
+            "LoadBalancerService/WaitForApplied",
+            {"name": name, "revision": str(revision), "timeout": f"{step:.3f}s"},
+            timeout=step + 10,
+        )
+        outcome = text(answer, "outcome")
+        counted = f"applied {number(answer, 'nodesApplied')}/{number(answer, 'nodesTotal')}"
+        if outcome == "APPLIED":
+            passed = (time.monotonic() - began) * 1000
+            _progress("")
+            tell(f"{label(name)} {words}: revision {revision}, {counted} in {passed:.0f} ms")
+            return None
+        if outcome == "REJECTED":
+            _progress("")
+            tell(f"{label(name)} {words}: revision {revision}, {counted}")
+            return _rejected(name, answer)
+        if time.monotonic() >= deadline:
+            _progress("")
+            tell(f"{label(name)} {words}: revision {revision}, {counted}")
+            return CommandError(
+                f"{label(name)}: not applied everywhere after {session.timeout:g} s",
+                why=[*_missing(answer), "the change is stored and goes on being applied"],
+                following=[f"tidegate why {label(name)}"],
+                code=Exit.TIMED_OUT,
+            )
+        _progress(f"{counted} nodes ... {_waiting(answer)}".rstrip())
+
+
+def _rejected(name: str, answer: JsonObject) -> CommandError:
+    reason = text(answer, "statusDetail.reason")
+    by_envoy = reason == "REJECTED_BY_ENVOY"
+    return CommandError(
+        f"{label(name)} is in ERROR" + (": Envoy rejected it" if by_envoy else ""),
+        why=[detail({"statusDetail": answer.get("statusDetail")})],
+        following=[f"tidegate why {label(name)}"],
+        code=Exit.REJECTED,
+    )
+
+
+def _missing(answer: JsonObject) -> list[str]:
+    lines = [
+        f"node {short_name(text(each, 'node'))} has still to confirm"
+        f" {', '.join(label(resource) for resource in texts(each, 'resources'))}"
+        for each in objects(answer, "missing")
+    ]
+    reason = detail({"statusDetail": answer.get("statusDetail")})
+    return [*lines, reason] if reason else lines
+
+
+def _waiting(answer: JsonObject) -> str:
+    nodes = [short_name(text(each, "node")) for each in objects(answer, "missing")]
+    if nodes:
+        return f"waiting for {', '.join(nodes[:3])}" + (" and more" if len(nodes) > 3 else "")  # noqa: PLR2004
+    return text(answer, "statusDetail.reason")
+
+
+def _progress(line: str) -> None:
+    """Rewrites the progress line on a terminal; elsewhere prints it once per step."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[2K{line}")
+        sys.stderr.flush()
+    elif line:
+        tell(line)
+
+
+def _fresh(session: Session, noun: Noun, answer: JsonObject) -> JsonObject:
+    """Gives the object as it is after the wait; a deleted one as it was last."""
+    try:
+        return session.ask(f"{noun.service}/Get{noun.title}", {"name": answer["name"]})
+    except CommandError as error:
+        if error.code is Exit.NOT_FOUND:
+            return answer
+        raise

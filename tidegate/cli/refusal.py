@@ -1,0 +1,143 @@
+"""A call's error (google.rpc.Status, AIP-193) in words: what, why, and the next command."""
+
+from collections.abc import Sequence
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from tidegate.cli.failure import CommandError, Exit
+from tidegate.cli.json_value import JsonObject, text
+from tidegate.cli.nouns import NOUNS, label, noun_of, short_name
+
+_EXITS = {
+    grpc.StatusCode.INVALID_ARGUMENT: Exit.USAGE,
+    grpc.StatusCode.OUT_OF_RANGE: Exit.USAGE,
+    grpc.StatusCode.NOT_FOUND: Exit.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS: Exit.CONFLICT,
+    grpc.StatusCode.ABORTED: Exit.CONFLICT,
+    grpc.StatusCode.FAILED_PRECONDITION: Exit.CONFLICT,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Exit.CONFLICT,
+    grpc.StatusCode.PERMISSION_DENIED: Exit.CONFLICT,
+    grpc.StatusCode.UNAUTHENTICATED: Exit.CONFLICT,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Exit.UNAVAILABLE,
+    grpc.StatusCode.UNAVAILABLE: Exit.UNAVAILABLE,
+}
+
+
+def refusal(
+    error: grpc.RpcError, *, server: str, command: str, request: JsonObject
+) -> CommandError:
+    """Gives a failed call as the command's error, with every violation."""
+    code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+    said = (error.details() if isinstance(error, grpc.Call) else None) or str(error)
+    if code is grpc.StatusCode.UNAVAILABLE and not _details(error):
+        return CommandError(
+            f"no answer from {server}",
+            why=[_plain(said)],
+            following=["tidegate serve", "tidegate demo", "say --server HOST:PORT"],
+            code=Exit.UNAVAILABLE,
+        )
+    details = _details(error)
+    why = _why(details)
+    reasons = (each.reason for each in details if isinstance(each, error_details_pb2.ErrorInfo))
+    reason = next(reasons, code.name)
+    found_not = code is grpc.StatusCode.NOT_FOUND
+    return CommandError(
+        f"{command.removeprefix('tidegate ')}: {_headline(said, why)} ({reason})",
+        why=why,
+        following=_following(code, command=command, request=request, details=details),
+        code=_EXITS.get(code, Exit.FAULT),
+        missing=_subject(details, request) if found_not else "",
+    )
+
+
+def _headline(said: str, why: Sequence[str]) -> str:
+    # The server's message joins the violations; they follow line by line.
+    if len(why) > 1:
+        return f"{len(why)} things are wrong"
+    return "this is wrong" if why and why[0] in said else said
+
+
+def _details(error: grpc.RpcError) -> list[Message]:
+    if not isinstance(error, grpc.Call):
+        return []
+    try:
+        status: Status | None = rpc_status.from_call(error)
+    except ValueError:  # code and details disagree: the server is not ours
+        return []
+    found: list[Message] = []
+    for packed in status.details if status is not None else ():
+        for kind in (
+            error_details_pb2.ErrorInfo,
+            error_details_pb2.BadRequest,
+            error_details_pb2.ResourceInfo,
+            error_details_pb2.PreconditionFailure,
+            error_details_pb2.QuotaFailure,
+        ):
+            if packed.Is(kind.DESCRIPTOR):
+                message = kind()
+                packed.Unpack(message)
+                found.append(message)
+    return found
+
+
+def _why(details: Sequence[Message]) -> list[str]:
+    lines: list[str] = []
+    for each in details:
+        if isinstance(each, error_details_pb2.BadRequest):
+            lines += [f"{v.field}: {v.description}" for v in each.field_violations]
+    return lines
+
+
+def _subject(details: Sequence[Message], request: JsonObject) -> str:
+    """Gives the name of the object that an error is about."""
+    named = (
+        each.resource_name
+        for each in details
+        if isinstance(each, error_details_pb2.ResourceInfo) and each.resource_name
+    )
+    return next(named, text(request, "name"))
+
+
+def _following(
+    code: grpc.StatusCode, *, command: str, request: JsonObject, details: Sequence[Message]
+) -> list[str]:
+    noun = next((each for each in NOUNS if f" {each.word} " in f"{command} "), None)
+    name = _subject(details, request)
+    kind = noun_of(name) or noun
+    known = f"{kind.word} get {short_name(name)}" if kind and name else "status"
+    match code:
+        case grpc.StatusCode.INVALID_ARGUMENT:
+            return [f"{command} --help"]
+        case grpc.StatusCode.NOT_FOUND:
+            pool = f" {short_name(name).split('/')[0]}" if kind and kind.word == "member" else ""
+            return [f"tidegate {kind.word} list{pool}" if kind else "tidegate status"]
+        case grpc.StatusCode.ALREADY_EXISTS:
+            return [f"tidegate {known}"]
+        case grpc.StatusCode.ABORTED:
+            return [f"tidegate {known} -o json", "try again with its etag"]
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return ["tidegate quota get"]
+        case grpc.StatusCode.FAILED_PRECONDITION:
+            subject = next(
+                (
+                    violation.subject
+                    for each in details
+                    if isinstance(each, error_details_pb2.PreconditionFailure)
+                    for violation in each.violations
+                ),
+                "",
+            )
+            tenant = subject.startswith("projects/") and subject.count("/") > 1
+            return [f"tidegate why {label(subject)}"] if tenant else []
+        case _:
+            return []
+
+
+def _plain(said: str) -> str:
+    # grpc wraps the reason: "failed to connect to all addresses; last error: UNKNOWN: ipv4:...:
+    # Failed to connect to remote host: connect: Connection refused (111)".
+    return said.rsplit("last error: ", 1)[-1].removeprefix("UNKNOWN: ")

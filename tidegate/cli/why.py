@@ -1,0 +1,178 @@
+"""`tidegate why`: why an object is as it is, from placement to each node's own words."""
+
+from typing import Annotated
+
+import typer
+
+from tidegate.cli.durations import clock
+from tidegate.cli.failure import CommandError, Exit
+from tidegate.cli.json_value import JsonObject, number, objects, text
+from tidegate.cli.nouns import MEMBER, MONITOR, POOL, VIP, Noun, detail, full_name, label
+from tidegate.cli.session import Session, ShownInstead
+from tidegate.cli.table import Format, print_json, print_yaml, say
+from tidegate.cli.verbs import verb
+
+_NOUNS = {noun.word: noun for noun in (VIP, POOL, MEMBER, MONITOR)}
+_KINDS = {
+    "Cluster": "cluster",
+    "ClusterLoadAssignment": "endpoints",
+    "Listener": "listener",
+    "RouteConfiguration": "route",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds `why`."""
+
+    @verb(
+        app,
+        "why",
+        words="tidegate why",
+        example="tidegate why vip/web\ntidegate why member/web/m1\ntidegate why web -o json",
+    )
+    def why(
+        session: Session,
+        name: Annotated[str, typer.Argument(metavar="[vip/|pool/|member/|monitor/]NAME")],
+    ) -> None:
+        """Tell why an object is as it is, and what nodes say."""
+        explanation = session.call(
+            "LoadBalancerService/Explain", {"name": explained_name(session, name)}
+        )
+        if session.look.format is Format.JSON:
+            print_json(explanation)
+        elif session.look.format is Format.YAML:
+            print_yaml(explanation)
+        elif session.look.format is Format.NAME:
+            say(text(explanation, "name"))
+        else:
+            for line in lines(explanation, wide=session.look.format is Format.WIDE):
+                say(line)
+
+
+def explained_name(session: Session, words: str) -> str:
+    """Gives the resource name of `vip/web`, `web/m1`, a full name, or of a bare `web`.
+
+    Raises:
+        CommandError: nothing has this name, or more than one kind of object has.
+    """
+    if any(noun.kind.parse(words) for noun in _NOUNS.values()):
+        return words
+    word, _, rest = words.partition("/")
+    if word in _NOUNS and rest:
+        return full_name(_NOUNS[word], rest, session.project)
+    if rest:
+        return full_name(MEMBER, words, session.project)
+    if session.show is not None:  # the call that would be made for the likeliest meaning
+        session.show_only(
+            "LoadBalancerService/Explain", {"name": full_name(VIP, words, session.project)}
+        )
+        raise ShownInstead
+    found = [noun for noun in (VIP, POOL, MONITOR) if _exists(session, noun, words)]
+    if not found:
+        raise CommandError(
+            f"project {session.project} has no VIP, pool or monitor {words!r}",
+            following=["tidegate status"],
+            code=Exit.NOT_FOUND,
+        )
+    # A VIP and its pool often share an id; the VIP's story tells the pool's too.
+    return full_name(found[0], words, session.project)
+
+
+def _exists(session: Session, noun: Noun, short: str) -> bool:
+    name = full_name(noun, short, session.project)
+    try:
+        session.client.call(f"{noun.service}/Get{noun.title}", {"name": name}, timeout=30)
+    except CommandError as error:
+        if error.code is Exit.NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+def lines(explanation: JsonObject, *, wide: bool) -> list[str]:
+    """Gives the explanation in words; `wide` shows every resource, not only what is not applied."""
+    status = explanation.get("status")
+    row: JsonObject = status if isinstance(status, dict) else {}
+    name = label(text(explanation, "name"))
+    told = [f"{name} is {_because(row)}"]
+    if at := text(row, "statusDetail.time"):
+        told[0] += f" (since {clock(at)})"
+    pools = objects(explanation, "pools")
+    for pool in pools:
+        told.append(f"  {_placement(pool)}")
+        told += [f"    {line}" for line in _resources(pool, wide=wide)]
+    if not pools:
+        told.append("  no pool uses it, so no node has anything of it")
+    if text(row, "operatingStatus") in {"", "UNKNOWN"}:
+        told.append("  health: not known here, no node has an agent that reports")
+    told.append(f"  next: {' | '.join(_next(name, row, pools))}")
+    return told
+
+
+def _because(row: JsonObject) -> str:
+    status = text(row, "provisioningStatus") or "UNKNOWN"
+    applied, total = number(row, "nodesApplied"), number(row, "nodesTotal")
+    if status == "ACTIVE":
+        if total == 0:
+            return "ACTIVE: nothing of it has to be on a node"
+        counted = "the only node has" if total == 1 else f"all {total} nodes have"
+        return f"ACTIVE: {counted} its newest change"
+    if status == "INACTIVE":
+        return "INACTIVE: it is switched off (admin_state_up is false), on every node"
+    why = detail(row) or f"{applied} of {total} nodes have its newest change"
+    return f"{status}: {why}"
+
+
+def _placement(pool: JsonObject) -> str:
+    name, fleet = label(text(pool, "pool")), text(pool, "placement.fleet")
+    reason = text(pool, "placement.reason")
+    if not fleet:
+        return f"{name} is on no fleet: {reason or 'not placed yet'}"
+    return f"{name} is on {label(fleet)}: {reason}"
+
+
+def _resources(pool: JsonObject, *, wide: bool) -> list[str]:
+    told: list[str] = []
+    settled = 0
+    for resource in objects(pool, "resources"):
+        kind = text(resource, "typeUrl").rsplit(".", 1)[-1]
+        head = f"{_KINDS.get(kind, kind)} {label(text(resource, 'name'))}"
+        verdicts = objects(resource, "nodes")
+        open_ones = [each for each in verdicts if text(each, "state") != "APPLIED"]
+        settled += not open_ones
+        told += [f"{head}: {_verdict(each)}" for each in open_ones]
+        if wide and not open_ones:
+            told.append(f"{head}: {_applied(verdicts)}, version {text(resource, 'version')}")
+    if settled and not wide:
+        told.append(f"{settled} Envoy resource{'s' if settled > 1 else ''} confirmed by every node")
+    return told
+
+
+def _applied(verdicts: list[JsonObject]) -> str:
+    return f"applied by {len(verdicts)}/{len(verdicts)}" if verdicts else "no node is connected"
+
+
+def _verdict(verdict: JsonObject) -> str:
+    node, state = text(verdict, "node").rsplit("/", 1)[-1], text(verdict, "state")
+    message = text(verdict, "message")
+    said = f' "{message}"' if state == "REJECTED" and message else f" {message}".rstrip()
+    return f"node {node} {state}{said}"
+
+
+def _next(name: str, row: JsonObject, pools: list[JsonObject]) -> list[str]:
+    fleets = [label(text(pool, "placement.fleet")) for pool in pools]
+    fleet = next((each.removeprefix("fleet/") for each in fleets if each), "")
+    word, _, short = name.partition("/")
+    match text(row, "statusDetail.reason"):
+        case "NO_ELIGIBLE_FLEET":
+            return ["tidegate fleet list -o wide", f"tidegate {word} update {short} --help"]
+        case "NO_NODE_CONNECTED":
+            return [
+                f"tidegate bootstrap {fleet} NODE > node.json",
+                f"tidegate fleet status {fleet}",
+            ]
+        case "ADDRESS_IN_USE" | "REJECTED_BY_ENVOY":
+            return [f"tidegate {word} get {short} -o yaml", f"tidegate fleet status {fleet}"]
+        case _:
+            more = [f"tidegate fleet status {fleet}"] if fleet else []
+            return [*more, f"tidegate why {name} -o json"]
