@@ -50,7 +50,9 @@ def protoc(*arguments: str) -> None:
         f"--plugin=protoc-gen-mypy_grpc={bin_dir / 'protoc-gen-mypy_grpc'}",
         *arguments,
     ]
-    subprocess.run(command, check=True)
+    code = subprocess.run(command, check=False).returncode
+    if code:  # protoc has said which file, which line and why
+        raise SystemExit(code)
 
 
 def keep_comments(path: Path) -> None:
