@@ -1,0 +1,217 @@
+"""The snapshots of all fleets, and the streams that are given them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from google.protobuf.message import Message
+
+from xds.cache.cursor import Left
+from xds.cache.rejections import Rejection
+from xds.cache.resource import Resource
+from xds.cache.snapshot import EMPTY, Snapshot
+from xds.cache.stream import NodeStream
+from xds.cache.types import Key, NodeInfo, Observer, RejectedVersion
+
+_REMEMBERED = 4096
+"""Nodes without a stream of which it is remembered what they hold."""
+
+
+@dataclass(slots=True)
+class _Fleet:
+    base: Snapshot | None = None
+    overlays: dict[str, dict[Key, Resource | None]] = field(default_factory=dict)
+    variants: dict[str, Snapshot] = field(default_factory=dict)
+    streams: list[NodeStream] = field(default_factory=list)
+
+
+class SnapshotCache:
+    """What every fleet should hold, and what every node is known to hold.
+
+    Pure and single-threaded: call it from one thread (a server's event loop).
+
+    Example:
+        >>> from envoy.config.cluster.v3.cluster_pb2 import Cluster
+        >>> cache = SnapshotCache()
+        >>> cache.publish("edge", [Cluster(name="web")])
+        1
+
+    Attributes:
+        observer: hears what nodes confirm and refuse.
+    """
+
+    def __init__(self, observer: Observer | None = None) -> None:
+        self.observer = observer
+        self._fleets: dict[str, _Fleet] = {}
+        self._rejected: dict[tuple[str, str], dict[Key, Rejection]] = {}
+        self._left: OrderedDict[tuple[str, str], Left] = OrderedDict()
+
+    def advance(self, fleet: str, revision: int, changes: Mapping[Key, Resource | None]) -> None:
+        """Applies changes to a fleet's snapshot; the first call loads it, even if empty.
+
+        Args:
+            fleet: the fleet.
+            revision: the revision that the changes bring it to; never lower than before.
+            changes: what changed; None is removed.
+
+        Raises:
+            ValueError: if the revision is lower than the fleet's.
+        """
+        state = self._fleets.setdefault(fleet, _Fleet())
+        base = state.base or EMPTY
+        if revision < base.revision:
+            raise ValueError(f"fleet {fleet} is at revision {base.revision}, not before {revision}")
+        state.base = base.with_changes(revision, changes)
+        for variant, snapshot in state.variants.items():
+            overlay = state.overlays[variant]
+            rest = {key: new for key, new in changes.items() if key not in overlay}
+            state.variants[variant] = snapshot.with_changes(revision, rest)
+        self._wake(state)
+
+    def publish(self, fleet: str, messages: Iterable[Message]) -> int:
+        """Makes `messages` all that a fleet holds.
+
+        Args:
+            fleet: the fleet.
+            messages: Envoy messages: clusters, endpoints, listeners, routes, ...
+
+        Returns:
+            The revision; that of before if nothing is different.
+        """
+        wanted = {resource.key: resource for resource in map(Resource.of, messages)}
+        current = self.snapshot(fleet)
+        changes: dict[Key, Resource | None] = {}
+        for type_url in current.types() if current else ():
+            for name in current.of_type(type_url) if current else ():
+                if Key(type_url, name) not in wanted:
+                    changes[Key(type_url, name)] = None
+        for key, resource in wanted.items():
+            old = current.get(key) if current else None
+            if old is None or old.version != resource.version:
+                changes[key] = resource
+        if current is not None and not changes:
+            return current.revision
+        revision = (current.revision if current else 0) + 1
+        self.advance(fleet, revision, changes)
+        return revision
+
+    def overlay(
+        self, fleet: str, variant: str, revision: int, changes: Mapping[Key, Resource | None]
+    ) -> None:
+        """Says in what a variant of a fleet's snapshot differs from it: all of it.
+
+        Args:
+            fleet: the fleet; must be loaded.
+            variant: the variant's name.
+            revision: the revision that this is of.
+            changes: what is otherwise; None is left out.
+
+        Raises:
+            ValueError: if the fleet is not loaded.
+        """
+        state = self._fleets.get(fleet)
+        if state is None or state.base is None:
+            raise ValueError(f"fleet {fleet} is not loaded")
+        before = state.overlays.get(variant, {})
+        back = {key: state.base.get(key) for key in before if key not in changes}
+        snapshot = state.variants.get(variant, state.base)
+        state.overlays[variant] = dict(changes)
+        state.variants[variant] = snapshot.with_changes(
+            max(revision, snapshot.revision), {**back, **changes}
+        )
+        self._wake(state)
+
+    def snapshot(self, fleet: str, variant: str = "") -> Snapshot | None:
+        """Gives what a fleet should hold; None if it is not loaded: its streams are not answered."""
+        state = self._fleets.get(fleet)
+        if state is None:
+            return None
+        return state.variants.get(variant, state.base)
+
+    def connect(
+        self,
+        *,
+        fleet: str,
+        node: NodeInfo,
+        delta: bool,
+        now: float,
+        types: frozenset[str] | None = None,
+        variant: str = "",
+    ) -> NodeStream:
+        """Opens a stream.
+
+        Args:
+            fleet: the fleet whose resources the node is given.
+            node: who it is.
+            delta: whether it speaks delta or state of the world.
+            now: the time, on the clock of all calls of this stream.
+            types: the types that the stream may carry; None is all of them (ADS).
+            variant: the variant of the fleet's snapshot that it is given.
+        """
+        who = (fleet, node.id)
+        state = self._fleets.setdefault(fleet, _Fleet())
+        left = self._left.pop(who, None)
+        for other in state.streams:
+            if other.node.id == node.id and other.types == types:
+                left = other.leave()
+        stream = NodeStream(
+            self,
+            fleet=fleet,
+            node=node,
+            delta=delta,
+            types=types,
+            left=left,
+            rejected=self._rejected.setdefault(who, {}),
+            now=now,
+            variant=variant,
+        )
+        state.streams.append(stream)
+        if self.observer is not None:
+            self.observer.opened(stream)
+        return stream
+
+    def disconnect(self, stream: NodeStream) -> None:
+        """Ends a stream; what its node holds is remembered for its next one."""
+        streams = self._fleets[stream.fleet].streams
+        if stream not in streams:
+            return
+        streams.remove(stream)
+        if all(other.node.id != stream.node.id for other in streams):
+            self._left[stream.fleet, stream.node.id] = stream.leave()
+            while len(self._left) > _REMEMBERED:
+                self._left.popitem(last=False)
+        if self.observer is not None:
+            self.observer.closed(stream)
+
+    def streams(self, fleet: str) -> Sequence[NodeStream]:
+        """Gives a fleet's streams, oldest first; of a node's streams the newest counts."""
+        state = self._fleets.get(fleet)
+        return tuple(state.streams) if state else ()
+
+    def restore_rejection(self, fleet: str, node: str, rejection: RejectedVersion) -> None:
+        """Remembers what a node refused in an earlier process: it is not sent that again."""
+        self._rejected.setdefault((fleet, node), {})[rejection.key] = Rejection(
+            rejection.version, rejection.message, rejection.last_good, float("-inf")
+        )
+
+    def forget_rejections(self, fleet: str, keys: Iterable[Key], *, node: str = "") -> None:
+        """Forgets that names were refused (the object is gone, or an operator wants a new try).
+
+        Args:
+            fleet: the fleet.
+            keys: the names.
+            node: the node; empty: all of the fleet.
+        """
+        names = tuple(keys)
+        for (its_fleet, its_node), rejected in self._rejected.items():
+            if its_fleet == fleet and node in ("", its_node):
+                for key in names:
+                    rejected.pop(key, None)
+        for stream in self.streams(fleet):
+            stream.look_again(names)
+
+    def _wake(self, state: _Fleet) -> None:
+        for stream in state.streams:
+            stream.on_dirty()

@@ -1,0 +1,111 @@
+"""One type on one stream: what is asked for, what is unanswered, what is to be looked at."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from xds.cache.resource import Resource
+from xds.cache.subscription import Subscription
+from xds.cache.types import CLUSTER, Request
+
+CLUSTERS_IN_FLIGHT = 4
+"""Unanswered delta CDS responses; Envoy withholds all CDS answers while one cluster warms."""
+
+CLUSTERS_AFTER = 0.25
+"""Seconds that a delta CDS response is unanswered before the next is sent."""
+
+MOST_IN_FLIGHT = 64
+"""Unanswered responses of one type, those sent at once because they were asked for included."""
+
+Queue = OrderedDict[str, None]
+
+
+@dataclass(slots=True)
+class Flight:
+    """A response that is not answered.
+
+    Attributes:
+        nonce: of the response.
+        sent_at: when it was sent.
+        entries: what it changes, by name; None is a removal.
+    """
+
+    nonce: str
+    sent_at: float
+    entries: dict[str, Resource | None]
+
+
+@dataclass(slots=True)
+class Channel:
+    """One type on one stream.
+
+    Attributes:
+        subscription: what the client asks for.
+        greeting: the first request, until the fleet's snapshot is loaded.
+        flights: the responses not answered, oldest first, by nonce.
+        urgent: names to be answered at once, whether they changed or not.
+        adds: names to be looked at that are wanted.
+        removals: names to be looked at that are not.
+        groups: parts of responses that were refused without naming a culprit.
+        grouped: names in them.
+        owed: whether the first answer is still due, even if it is empty.
+        uncertain: state of the world: the client holds versions of which nothing is known.
+    """
+
+    subscription: Subscription
+    greeting: Request | None = None
+    flights: dict[str, Flight] = field(default_factory=dict)
+    urgent: Queue = field(default_factory=OrderedDict)
+    adds: Queue = field(default_factory=OrderedDict)
+    removals: Queue = field(default_factory=OrderedDict)
+    groups: list[tuple[str, ...]] = field(default_factory=list)
+    grouped: set[str] = field(default_factory=set)
+    owed: bool = False
+    uncertain: bool = False
+
+    @property
+    def type_url(self) -> str:
+        """The type."""
+        return self.subscription.type_url
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to look at."""
+        return not (self.urgent or self.adds or self.removals or self.groups or self.owed)
+
+    def window(self, now: float) -> float:
+        """Gives when the next response may be sent: 0 now, infinity after an answer."""
+        if not self.flights:
+            return 0.0
+        if self.type_url != CLUSTER or len(self.flights) >= CLUSTERS_IN_FLIGHT:
+            return float("inf")
+        newest = next(reversed(self.flights.values()))
+        at = newest.sent_at + CLUSTERS_AFTER
+        return 0.0 if now >= at else at
+
+    def put(self, name: str, *, wanted: bool) -> None:
+        """Notes that a name is to be looked at."""
+        (self.removals if wanted else self.adds).pop(name, None)
+        (self.adds if wanted else self.removals)[name] = None
+
+    def drop(self, name: str) -> None:
+        """Forgets a name: nothing of it is to be sent, answers do not concern it."""
+        for queue in (self.urgent, self.adds, self.removals):
+            queue.pop(name, None)
+        self.grouped.discard(name)
+        for flight in self.flights.values():
+            flight.entries.pop(name, None)
+
+    def ungroup(self, name: str) -> None:
+        """Takes a name out of its group: it changed, so it is innocent again."""
+        self.grouped.discard(name)
+
+    def next_group(self) -> list[str]:
+        """Takes the next group that still has names."""
+        while self.groups:
+            names = [name for name in self.groups.pop(0) if name in self.grouped]
+            if names:
+                self.grouped.difference_update(names)
+                return names
+        return []

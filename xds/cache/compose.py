@@ -1,0 +1,275 @@
+"""What is sent now, in which order: the one place that makes responses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from xds.cache.channel import MOST_IN_FLIGHT, Channel, Flight, Queue
+from xds.cache.gates import Verdict, leaving_with, step
+from xds.cache.resource import Resource
+from xds.cache.snapshot import total
+from xds.cache.state import State
+from xds.cache.subscription import FULL_SETS
+from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key, Response
+
+BYTES = 1 << 20
+"""Bytes after which a response is closed, where it may be split."""
+
+ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
+"""Make before break: what is referred to first; removals run against it (rules 40, 41)."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one response will hold.
+
+    Attributes:
+        entries: what it changes, by name; None is a removal.
+        size: bytes.
+        left: names that are to be looked at again in the next run.
+    """
+
+    entries: dict[str, Resource | None] = field(default_factory=dict)
+    size: int = 0
+    left: list[str] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is large enough."""
+        return self.size >= BYTES
+
+    def add(self, name: str, resource: Resource | None) -> None:
+        """Adds a name."""
+        self.entries[name] = resource
+        self.size += len(resource.body) if resource else len(name)
+
+
+class Composer:
+    """Makes the responses of one stream."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._nonce = 0
+
+    def run(self, now: float) -> list[Response]:
+        """Gives what is to be sent now, in order."""
+        state = self._state
+        for key in [key for key, at in state.later.items() if at <= now]:
+            del state.later[key]
+            state.put(key)
+        responses: list[Response] = []
+        extra = [type_url for type_url in state.channels if type_url not in ORDER]
+        for type_url in (*ORDER, *extra):
+            responses.extend(self._type(type_url, now, removals=False))
+        for type_url in (*reversed(extra), LISTENER, ROUTE, CLUSTER, ENDPOINT):
+            responses.extend(self._type(type_url, now, removals=True))
+        return responses
+
+    def _type(self, type_url: str, now: float, *, removals: bool) -> Iterator[Response]:
+        channel = self._state.channels.get(type_url)
+        if channel is None or channel.greeting is not None or channel.idle:
+            return
+        if self._state.delta:
+            yield from self._delta(channel, now, removals=removals)
+        elif type_url in FULL_SETS:
+            yield from self._full_set(channel, now)
+        else:
+            yield from self._partial(channel, now)
+
+    def _delta(self, channel: Channel, now: float, *, removals: bool) -> Iterator[Response]:
+        # Asked for by name, or endpoints right behind their cluster: these wait for no answer.
+        while channel.urgent and len(channel.flights) < MOST_IN_FLIGHT:
+            batch = Batch()
+            self._take(channel, channel.urgent, batch, now, again=True)
+            if batch.entries:
+                yield from self._send(channel, batch, now)
+        while channel.window(now) == 0:
+            batch = Batch()
+            group = channel.next_group()
+            if group:
+                self._take(channel, Queue.fromkeys(group), batch, now, again=False)
+            elif not removals:
+                self._take(channel, channel.adds, batch, now, again=False)
+            if (removals or channel.type_url == LISTENER) and not batch.full and not group:
+                self._take(channel, channel.removals, batch, now, again=False)
+            for name in batch.left:
+                self._state.put(Key(channel.type_url, name))
+            if not batch.entries:
+                break
+            yield from self._send(channel, batch, now)
+        if channel.owed:
+            yield from self._send(channel, Batch(), now)
+
+    def _take(
+        self, channel: Channel, queue: Queue, batch: Batch, now: float, *, again: bool
+    ) -> None:
+        """Moves names from a queue into a batch, those that may be sent now."""
+        state = self._state
+        while queue and not batch.full:
+            name, _ = queue.popitem(last=False)
+            if name in channel.grouped or name in batch.entries:
+                continue
+            key = Key(channel.type_url, name)
+            todo = step(state, key, now, again=again)
+            if todo.verdict is Verdict.SEND:
+                self._include(channel, batch, key, todo.resource)
+            elif todo.verdict is Verdict.WAIT and todo.on is not None:
+                state.park(key, todo.on)
+            elif todo.verdict is Verdict.LATER:
+                state.later[key] = todo.at
+
+    def _include(self, channel: Channel, batch: Batch, key: Key, resource: Resource | None) -> None:
+        batch.add(key.name, resource)
+        if resource is None or key.type_url != LISTENER:
+            return
+        for leaving in leaving_with(self._state, resource):
+            self._state.unpark(leaving)
+            channel.removals.pop(leaving.name, None)
+            batch.add(leaving.name, None)
+
+    def _full_set(self, channel: Channel, now: float) -> Iterator[Response]:
+        """Rule 47: in state of the world, clusters and listeners are always all of them."""
+        if channel.flights:
+            return
+        state, batch = self._state, Batch()
+        batch.size = -(1 << 62)  # it cannot be split
+        group = channel.next_group()
+        if group:
+            self._take(channel, Queue.fromkeys(group), batch, now, again=False)
+        else:
+            self._take(channel, channel.urgent, batch, now, again=True)
+            self._take(channel, channel.adds, batch, now, again=False)
+            self._take(channel, channel.removals, batch, now, again=False)
+        if not batch.entries and not channel.owed:
+            return
+        if channel.uncertain and self._would_lose(channel, batch):
+            for name in batch.entries:
+                state.put(Key(channel.type_url, name))
+            return
+        channel.uncertain = False
+        full: list[Resource] = []
+        for name, resource in state.cursor.base.of_type(channel.type_url).items():
+            if not channel.subscription.covers(name):
+                continue
+            if name in batch.entries:
+                chosen = batch.entries[name]
+            elif Key(channel.type_url, name) in state.cursor.pending:
+                chosen = self._kept(Key(channel.type_url, name))
+            else:
+                chosen = resource
+            if chosen is not None:
+                full.append(chosen)
+        for key in state.cursor.pending:
+            if key.type_url != channel.type_url or key.name in batch.entries:
+                continue
+            if state.cursor.base.get(key) is None:
+                kept = self._kept(key)
+                if kept is not None:
+                    full.append(kept)
+        yield from self._send(channel, batch, now, full=full)
+
+    def _kept(self, key: Key) -> Resource | None:
+        """Gives what a full set says of a name whose wanted version is not sent."""
+        held = self._state.cursor.pending[key].held
+        if held is not None and held.known:
+            return held
+        rejection = self._state.refused(key)
+        return self._state.last_good(key, rejection) if rejection and held is not None else None
+
+    def _would_lose(self, channel: Channel, batch: Batch) -> bool:
+        """Whether a full set would take away what the client may hold in an unknown version."""
+        for key, pending in self._state.cursor.pending.items():
+            if key.type_url != channel.type_url or key.name in batch.entries:
+                continue
+            if all(one is None or one.known for one in pending.states):
+                continue
+            if self._state.refused(key) is None:
+                return True
+        return False
+
+    def _partial(self, channel: Channel, now: float) -> Iterator[Response]:
+        """Rule 48: the other types may be sent in part, and absence says nothing."""
+        if channel.flights:
+            return
+        batch = Batch()
+        group = channel.next_group()
+        if group:
+            self._take(channel, Queue.fromkeys(group), batch, now, again=False)
+        else:
+            self._take(channel, channel.urgent, batch, now, again=True)
+            self._take(channel, channel.adds, batch, now, again=False)
+            self._take(channel, channel.removals, batch, now, again=False)
+        for name in [name for name, resource in batch.entries.items() if resource is None]:
+            # There is no word for it: the client forgets it with what referred to it.
+            del batch.entries[name]
+            key = Key(channel.type_url, name)
+            if key in self._state.cursor.pending:
+                self._state.learn(key, (None,))
+        if batch.entries or channel.owed:
+            yield from self._send(channel, batch, now)
+
+    def _send(
+        self, channel: Channel, batch: Batch, now: float, *, full: list[Resource] | None = None
+    ) -> Iterator[Response]:
+        state = self._state
+        self._nonce += 1
+        nonce = f"{self._nonce:x}"
+        channel.owed = False
+        channel.flights[nonce] = Flight(nonce, now, dict(batch.entries))
+        changed = [resource for resource in batch.entries.values() if resource is not None]
+        for name, resource in batch.entries.items():
+            state.sent(Key(channel.type_url, name), resource, nonce)
+        resources = changed if full is None else full
+        yield Response(
+            type_url=channel.type_url,
+            nonce=nonce,
+            resources=tuple(resources),
+            removed=tuple(name for name, resource in batch.entries.items() if resource is None)
+            if state.delta
+            else (),
+            version=total(resources),
+        )
+        if channel.type_url == CLUSTER:
+            for cluster in changed:
+                self._endpoints_behind(cluster)
+            yield from self._type(ENDPOINT, now, removals=False)
+        elif channel.type_url == ENDPOINT:
+            for resource in changed:
+                state.placeholders.discard(resource.key.name)
+                state.behind.discard(resource.key.name)
+        elif channel.type_url == LISTENER:
+            for listener in changed:
+                self._promise_routes(listener)
+
+    def _endpoints_behind(self, cluster: Resource) -> None:
+        """Rule 42: endpoints follow every cluster that is sent, changed themselves or not.
+
+        Without, delta Envoy keeps the cluster warming for 15 s and holds back every CDS answer.
+        """
+        state = self._state
+        referred = any(
+            user.type_url in (LISTENER, ROUTE) for user in state.cursor.users(cluster.key)
+        )
+        channel = state.channels.get(ENDPOINT)
+        for target in cluster.references:
+            if target.type_url != ENDPOINT:
+                continue
+            state.behind.add(target.name)
+            if referred or state.cursor.base.get(target) is None:
+                state.placeholders.discard(target.name)
+            else:
+                state.placeholders.add(target.name)
+            if channel is None or channel.greeting is not None or not state.covers(target):
+                continue
+            if target.name in state.placeholders:
+                pending = state.cursor.pending.get(cluster.key)
+                since = pending.since if pending else state.cursor.base.revision
+                state.cursor.except_for(target, since)
+            channel.urgent[target.name] = None
+
+    def _promise_routes(self, listener: Resource) -> None:
+        state = self._state
+        for target in listener.references:
+            if target.type_url == ROUTE and target in state.cursor.pending:
+                state.cursor.pending[target].promise = state.cursor.base.get(target)

@@ -1,0 +1,40 @@
+"""Why a name is not confirmed yet, in words."""
+
+from __future__ import annotations
+
+from xds.cache.state import State
+from xds.cache.types import Key
+
+
+def explain(state: State, key: Key, now: float, depth: int = 4) -> str:
+    """Says why the client does not hold `key` as wanted; empty if it does."""
+    kind = key.type_url.rpartition(".")[2]
+    refused = state.refused(key)
+    if refused is not None:
+        return f"{kind} {key.name} rejected: {refused.message}"
+    if not state.cursor.opened(key.type_url):
+        return f"{kind}: the node has not asked for any yet"
+    pending = state.cursor.pending.get(key)
+    if pending is None:
+        return ""
+    channel = state.channels[key.type_url]
+    if not state.covers(key):
+        return f"{kind} {key.name}: the node has not asked for it"
+    if pending.nonce:
+        flight = channel.flights.get(pending.nonce)
+        since = f", unanswered for {now - flight.sent_at:.1f} s" if flight else ""
+        return f"{kind} {key.name} sent{since}"
+    on = state.waits.get(key)
+    if on is not None:
+        why = explain(state, on, now, depth - 1) if depth else ""
+        what = on.type_url.rpartition(".")[2]
+        return f"{kind} {key.name} waits for {what} {on.name}" + (f" ({why})" if why else "")
+    if key in state.later:
+        return f"{kind} {key.name} is tried again in {max(0.0, state.later[key] - now):.1f} s"
+    if channel.flights:
+        oldest = next(iter(channel.flights.values()))
+        return (
+            f"{kind} {key.name} waits for the node's answer to an earlier response, "
+            f"unanswered for {now - oldest.sent_at:.1f} s"
+        )
+    return f"{kind} {key.name} is not sent yet"

@@ -1,0 +1,77 @@
+"""What nodes refused: which name a NACK means, and what is therefore not sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from xds.cache.resource import Resource
+
+RETRY_SECONDS = 1.0
+"""A name that was refused is tried at another version at most once in this time."""
+
+LONGEST_MESSAGE = 4096
+"""Characters of a client's words that are kept."""
+
+_WITHIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-/@")
+_ENDING = frozenset(".:")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One refused version, as a node's memory keeps it.
+
+    Attributes:
+        version: the version refused; empty if it was a removal.
+        message: the client's words, cleaned.
+        last_good: what the node held before, if known.
+        at: when, on the clock of the streams; 0 if it is from an earlier process.
+    """
+
+    version: str
+    message: str
+    last_good: Resource | None
+    at: float
+
+
+def cleaned(message: str) -> str:
+    """Gives a client's words without control characters, and not too long."""
+    short = message[:LONGEST_MESSAGE]
+    return "".join(letter if letter.isprintable() else " " for letter in short)
+
+
+def culprits(names: Iterable[str], message: str) -> list[str]:
+    """Gives those of `names` that `message` speaks of.
+
+    Whole names only: `projects/a/vips/web` is not named by `projects/a/vips/web2`. Longer names
+    are looked for first, and what they cover is not looked at again.
+    """
+    found = []
+    for name in sorted(names, key=len, reverse=True):
+        at, hit = message.find(name) if name else -1, False
+        while at >= 0:
+            end = at + len(name)
+            if _bounded(message, at, end):
+                hit = True
+                message = message[:at] + "\0" * len(name) + message[end:]
+            at = message.find(name, at + 1)
+        if hit:
+            found.append(name)
+    return found
+
+
+def _bounded(message: str, start: int, end: int) -> bool:
+    if start > 0 and (message[start - 1] in _WITHIN or message[start - 1] == "."):
+        return False
+    while end < len(message) and message[end] in _ENDING:
+        end += 1
+        if end < len(message) and (message[end] in _WITHIN):
+            return False
+    return end >= len(message) or message[end] not in _WITHIN
+
+
+def halves(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Splits the names of a response that was refused without naming one."""
+    ordered = tuple(names)
+    middle = (len(ordered) + 1) // 2
+    return ordered[:middle], ordered[middle:]

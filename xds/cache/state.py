@@ -1,0 +1,170 @@
+"""All that one stream knows; the rules that read it are in `gates`, `answers`, `compose`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from xds.cache.channel import Channel
+from xds.cache.cursor import Cursor, States, merged
+from xds.cache.rejections import Rejection
+from xds.cache.resource import Resource, same
+from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key
+
+SETTLING = 1.0
+"""Seconds in which a reconnecting client asks again for all types that it had (Envoy: at once)."""
+
+
+@dataclass(slots=True)
+class State:
+    """What a stream knows of its client, and what it has still to look at.
+
+    Attributes:
+        cursor: what the client holds.
+        rejected: what this node refused, shared by all its streams.
+        delta: whether the stream is delta or state of the world.
+        types: the types that the stream may carry; None: all (ADS).
+        began: when the stream opened.
+        resumed: whether the client said that it holds something already.
+        channels: by type.
+        waits: what each name waits for.
+        later: names to be looked at again at a time.
+        placeholders: ClusterLoadAssignments to be sent empty first.
+        behind: ClusterLoadAssignments to be sent again because their cluster was sent.
+        settled: names confirmed since the observer heard last.
+        foreign: names that the client reported in a version of which nothing is known.
+    """
+
+    cursor: Cursor
+    rejected: dict[Key, Rejection]
+    delta: bool
+    types: frozenset[str] | None
+    began: float
+    resumed: bool = False
+    channels: dict[str, Channel] = field(default_factory=dict)
+    waits: dict[Key, Key] = field(default_factory=dict)
+    waiters: dict[Key, dict[Key, None]] = field(default_factory=dict)
+    later: dict[Key, float] = field(default_factory=dict)
+    placeholders: set[str] = field(default_factory=set)
+    behind: set[str] = field(default_factory=set)
+    settled: list[Key] = field(default_factory=list)
+    foreign: set[Key] = field(default_factory=set)
+
+    def carries(self, type_url: str) -> bool:
+        """Whether this stream may carry a type."""
+        return self.types is None or type_url in self.types
+
+    def covers(self, key: Key) -> bool:
+        """Whether the client asks for a name."""
+        channel = self.channels.get(key.type_url)
+        return channel is not None and channel.subscription.covers(key.name)
+
+    def refused(self, key: Key) -> Rejection | None:
+        """Gives the rejection of what is wanted now, if this node refused exactly that."""
+        rejection = self.rejected.get(key)
+        if rejection is None:
+            return None
+        wanted = self.cursor.base.get(key)
+        return rejection if rejection.version == (wanted.version if wanted else "") else None
+
+    def last_good(self, key: Key, rejection: Rejection) -> Resource | None:
+        """Gives what is served instead of a refused version, if that still has what it needs."""
+        good = rejection.last_good
+        if good is None or not good.known or self.cursor.base.get(key) is None:
+            return None
+        for target in good.references:
+            if target.type_url in (CLUSTER, ROUTE) and self.cursor.base.get(target) is None:
+                return None
+        return good
+
+    def put(self, key: Key) -> None:
+        """Notes that a name is to be looked at in the next run."""
+        channel = self.channels.get(key.type_url)
+        if channel is not None and self.cursor.opened(key.type_url):
+            channel.put(key.name, wanted=self.cursor.base.get(key) is not None)
+
+    def park(self, key: Key, on: Key) -> None:
+        """Notes that a name waits for another."""
+        self.unpark(key)
+        self.waits[key] = on
+        self.waiters.setdefault(on, {})[key] = None
+
+    def unpark(self, key: Key) -> None:
+        """Notes that a name waits for nothing."""
+        on = self.waits.pop(key, None)
+        if on is not None:
+            waiting = self.waiters[on]
+            del waiting[key]
+            if not waiting:
+                del self.waiters[on]
+
+    def touch(self, key: Key) -> None:
+        """What is known of `key` changed: what waits for it is looked at again."""
+        for waiter in list(self.waiters.get(key, ())):
+            self.unpark(waiter)
+            self.put(waiter)
+
+    def changed(self, keys: Iterable[Key]) -> None:
+        """What is wanted of `keys` changed."""
+        for key in keys:
+            self.unpark(key)
+            self.later.pop(key, None)
+            self.channels[key.type_url].ungroup(key.name)
+            self.put(key)
+            self.touch(key)
+            if key.type_url == ROUTE:
+                for user in self.cursor.base.users(key):
+                    if user in self.waits:
+                        self.unpark(user)
+                        self.put(user)
+
+    def sent(self, key: Key, resource: Resource | None, nonce: str) -> None:
+        """Notes that a name was sent."""
+        self.later.pop(key, None)
+        pending = self.cursor.pending.get(key)
+        if pending is None:
+            return
+        pending.sent, pending.nonce, pending.then = resource, nonce, 0
+        self.cursor.hold(key, merged((*pending.states, resource)))
+
+    def learn(self, key: Key, states: States) -> None:
+        """Notes what the client holds of a pending name, and settles it if that is as wanted."""
+        self.cursor.hold(key, states)
+        self.settle(key)
+        self.touch(key)
+
+    def settle(self, key: Key) -> bool:
+        """Ends the exception of a name that the client certainly holds as wanted."""
+        pending = self.cursor.pending[key]
+        if len(pending.states) != 1 or not same(pending.states[0], self.cursor.base.get(key)):
+            return False
+        self.cursor.settle(key)
+        self.rejected.pop(key, None)
+        self.later.pop(key, None)
+        self.unpark(key)
+        self.placeholders.discard(key.name) if key.type_url == ENDPOINT else None
+        self.foreign.discard(key)
+        self.settled.append(key)
+        return True
+
+    def forget(self, key: Key) -> None:
+        """The client does not ask for this name any more, and holds nothing of it."""
+        self.channels[key.type_url].drop(key.name)
+        if not self.cursor.opened(key.type_url):
+            return
+        if self.cursor.base.get(key) is None and key not in self.cursor.pending:
+            return
+        pending = self.cursor.except_for(key, self.cursor.base.revision)
+        pending.nonce, pending.sent = "", None
+        self.unpark(key)
+        self.learn(key, (None,))
+
+    def gated(self) -> bool:
+        """Whether clusters must be there before what refers to them.
+
+        Not for clients that ask for listeners by name (gRPC): they ask for a cluster only when
+        a route names it; nor where the stream carries no clusters.
+        """
+        listeners = self.channels.get(LISTENER)
+        by_name = listeners is not None and not listeners.subscription.wildcard
+        return self.carries(CLUSTER) and not by_name

@@ -1,0 +1,278 @@
+"""One stream of one node: what comes in, what goes out, and what the node really holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from xds.cache import answers
+from xds.cache.channel import Channel
+from xds.cache.compose import Composer
+from xds.cache.cursor import Cursor, Left, Pending, States
+from xds.cache.explain import explain
+from xds.cache.gates import excused
+from xds.cache.rejections import Rejection
+from xds.cache.resource import Resource
+from xds.cache.state import State
+from xds.cache.subscription import FULL_SETS, Asked, Subscription
+from xds.cache.types import ENDPOINT, Key, NodeInfo, RejectedVersion, Request, Response
+
+if TYPE_CHECKING:
+    from xds.cache.cache import SnapshotCache
+
+
+class NodeStream:
+    """One stream of one node. Pure: no I/O, no clock of its own.
+
+    Made by `SnapshotCache.connect`. A server hands it each request (`receive`), and sends what
+    `run` gives: after each request, when `on_dirty` is called, and when `next_timer` is due.
+
+    Attributes:
+        fleet: the fleet whose resources it is given.
+        node: who the client says it is.
+        delta: delta, or state of the world.
+        variant: the variant of the fleet's snapshot that it is given.
+        on_dirty: called when there may be something to send; set by the server.
+    """
+
+    def __init__(
+        self,
+        cache: SnapshotCache,
+        *,
+        fleet: str,
+        node: NodeInfo,
+        delta: bool,
+        types: frozenset[str] | None,
+        left: Left | None,
+        rejected: dict[Key, Rejection],
+        now: float,
+        variant: str = "",
+    ) -> None:
+        self.fleet = fleet
+        self.node = node
+        self.delta = delta
+        self.variant = variant
+        self.on_dirty: Callable[[], None] = _nothing
+        self._cache = cache
+        self._state = State(
+            cursor=Cursor(left), rejected=rejected, delta=delta, types=types, began=now
+        )
+        self._composer = Composer(self._state)
+        self._loaded = False
+
+    @property
+    def revision(self) -> int:
+        """The revision that it works towards; 0 before the fleet's first snapshot."""
+        return self._state.cursor.base.revision if self._loaded else 0
+
+    @property
+    def pending(self) -> Mapping[Key, Pending]:
+        """The names that are not confirmed, of the types that the client asked for."""
+        return self._state.cursor.pending
+
+    @property
+    def types(self) -> frozenset[str] | None:
+        """The types that the stream may carry; None: all."""
+        return self._state.types
+
+    def receive(self, request: Request, now: float) -> None:
+        """Takes a request: what it answers, then what it asks for."""
+        state = self._state
+        if not state.carries(request.type_url):
+            return
+        channel = state.channels.get(request.type_url)
+        if channel is None:
+            channel = Channel(Subscription(request.type_url), greeting=request)
+            state.channels[request.type_url] = channel
+            if request.initial_versions or request.version_info:
+                state.resumed = True
+        else:
+            self._answer(channel, request, now)
+        if self.delta:
+            asked = channel.subscription.delta(request.subscribe, request.unsubscribe)
+        else:
+            asked = channel.subscription.state_of_the_world(request.names)
+        self._apply(channel, asked)
+        if self._loaded:
+            self._open(channel)
+        self._report()
+
+    def run(self, now: float) -> list[Response]:
+        """Gives what is to be sent now; nothing before the fleet's first snapshot is loaded."""
+        snapshot = self._cache.snapshot(self.fleet, self.variant)
+        if snapshot is None:
+            return []
+        state = self._state
+        self._loaded = True
+        if snapshot.revision >= state.cursor.base.revision:
+            state.changed(state.cursor.absorb(snapshot))
+        for channel in list(state.channels.values()):
+            self._open(channel)
+        responses = self._composer.run(now)
+        self._report()
+        return responses
+
+    def next_timer(self, now: float) -> float | None:
+        """Gives when `run` should be called even if nothing happens; None: no need."""
+        times = list(self._state.later.values())
+        for channel in self._state.channels.values():
+            if channel.adds or channel.removals or channel.groups:
+                at = channel.window(now)
+                if 0.0 < at < float("inf"):
+                    times.append(at)
+        return min(times, default=None)
+
+    def confirmed(self, key: Key, revision: int) -> bool:
+        """Whether the node holds `key` as it was at `revision` or newer, or is rid of it."""
+        state = self._state
+        if not self._loaded or state.cursor.base.revision < revision:
+            return False
+        if not state.cursor.opened(key.type_url):
+            return state.cursor.base.get(key) is None and state.carries(key.type_url)
+        pending = state.cursor.pending.get(key)
+        return pending is None or pending.since > revision
+
+    def in_step(self, revision: int) -> bool:
+        """Whether the node holds all as it was at `revision` or newer, but for what it refused."""
+        state = self._state
+        if not self._loaded or state.cursor.base.revision < revision:
+            return False
+        for type_url in state.cursor.base.types():
+            if state.carries(type_url) and not state.cursor.opened(type_url):
+                return False
+        return all(
+            pending.since > revision or excused(state, key)
+            for key, pending in state.cursor.pending.items()
+        )
+
+    def waiting(self, key: Key, now: float) -> str:
+        """Says why the node does not hold `key` as wanted yet; empty if it does."""
+        return explain(self._state, key, now)
+
+    def look_again(self, keys: Iterable[Key]) -> None:
+        """Looks at names again, though nothing changed that the stream could see."""
+        for key in keys:
+            if key in self._state.cursor.pending:
+                self._state.put(key)
+        self.on_dirty()
+
+    def leave(self) -> Left:
+        """Gives what the client holds, for its next stream."""
+        return self._state.cursor.leave()
+
+    def _answer(self, channel: Channel, request: Request, now: float) -> None:
+        flight = channel.flights.get(request.nonce)
+        if flight is None:
+            return  # spontaneous, stale, or never sent: no answer to anything (rules 11, 19, 21)
+        del channel.flights[request.nonce]
+        if request.error is None:
+            answers.accepted(self._state, channel, flight)
+        else:
+            answers.refused(self._state, channel, flight, request.error, now, self._refusal)
+
+    def _apply(self, channel: Channel, asked: Asked) -> None:
+        state, type_url = self._state, channel.type_url
+        for name in asked.dropped:
+            state.forget(Key(type_url, name))
+        if asked.none_named and state.cursor.opened(type_url):
+            names = {*state.cursor.base.of_type(type_url)}
+            names.update(key.name for key in state.cursor.pending if key.type_url == type_url)
+            for name in names:
+                if not channel.subscription.covers(name):
+                    state.forget(Key(type_url, name))
+        if not state.cursor.opened(type_url):
+            return
+        if asked.all_named:
+            for key in state.cursor.pending:
+                if key.type_url == type_url:
+                    state.put(key)
+            channel.owed = True
+        for name in asked.named:
+            channel.urgent[name] = None
+
+    def _open(self, channel: Channel) -> None:
+        """Compares what the client said it holds with what is wanted, once for each type."""
+        request = channel.greeting
+        if request is None:
+            return
+        channel.greeting = None
+        state, type_url = self._state, channel.type_url
+        holds = self._initial(request) if self.delta else self._remembered(channel, request)
+        differing = state.cursor.open(type_url, holds)
+        for key in differing:
+            if state.covers(key):
+                state.put(key)
+            state.touch(key)
+        subscription = channel.subscription
+        for name in subscription.names:
+            key = Key(type_url, name)
+            gone = name not in holds and state.cursor.base.get(key) is None
+            behind = type_url == ENDPOINT and name in state.behind
+            if gone or behind or key in state.cursor.pending:
+                channel.urgent[name] = None
+                if name in state.placeholders:
+                    state.cursor.except_for(key, 0)
+        reconnected = not self.delta and bool(request.version_info)
+        channel.owed = (subscription.wildcard or not subscription.names) and not (
+            reconnected and not differing
+        )
+        apart = set(differing)
+        for name in state.cursor.base.of_type(type_url):
+            key = Key(type_url, name)
+            if key not in apart:
+                state.rejected.pop(key, None)
+                state.settled.append(key)
+
+    def _initial(self, request: Request) -> dict[str, States]:
+        """Gives what a delta client holds: what it says, and what it may not know itself.
+
+        Envoy applies the good resources of a response that it refuses, and does not list them
+        when it reconnects (measured): they would stay for ever when they are deleted meanwhile.
+        """
+        state, type_url = self._state, request.type_url
+        remembered = state.cursor.left_of(type_url) or {}
+        holds: dict[str, States] = {}
+        for name, version in request.initial_versions.items():
+            key = Key(type_url, name)
+            candidates = (state.cursor.base.get(key), *remembered.get(name, ()))
+            resource = next((one for one in candidates if one and one.version == version), None)
+            if resource is None:
+                resource = Resource.foreign(key, version)
+                state.foreign.add(key)
+            holds[name] = (resource,)
+        for name, states in remembered.items():
+            if name not in holds and len(states) > 1 and request.initial_versions:
+                holds[name] = (None, *(one for one in states if one is not None))
+        return holds
+
+    def _remembered(self, channel: Channel, request: Request) -> dict[str, States]:
+        """Gives what a state-of-the-world client holds; it says no more than one version."""
+        if not request.version_info:
+            return {}
+        state, type_url = self._state, request.type_url
+        remembered = state.cursor.left_of(type_url)
+        if remembered is not None:
+            return remembered
+        wanted = state.cursor.base.of_type(type_url)
+        if type_url in FULL_SETS and state.cursor.base.version(type_url) == request.version_info:
+            return {name: (resource,) for name, resource in wanted.items()}
+        channel.uncertain = True
+        holds: dict[str, States] = {}
+        for name in {*wanted, *channel.subscription.names}:
+            key = Key(type_url, name)
+            state.foreign.add(key)
+            holds[name] = (None, Resource.foreign(key, request.version_info))
+        return holds
+
+    def _refusal(self, rejection: RejectedVersion) -> None:
+        if self._cache.observer is not None:
+            self._cache.observer.rejected(self, rejection)
+
+    def _report(self) -> None:
+        settled, self._state.settled = self._state.settled, []
+        if settled and self._cache.observer is not None:
+            self._cache.observer.confirmed(self, settled)
+
+
+def _nothing() -> None:
+    """Stands for a server that is not there yet."""
