@@ -101,7 +101,7 @@ def parse(text: str, kind: type[Filterable]) -> Filter:
         at = match.end()
         if at < end:
             joined = _AND.match(text, at)
-            if joined is None or joined.end() >= end:
+            if joined is None:
                 raise _invalid(
                     f"needs AND and a further term where it has {shown(text[at:].strip())}; {_HOW}"
                 )

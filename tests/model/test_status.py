@@ -63,6 +63,12 @@ def test_a_rejection_of_what_is_written_now_is_an_error_in_envoys_words():
     )
 
 
+def test_a_deleted_object_is_pending_delete_though_it_was_rejected():
+    refused = [rejection((VIP.name, 5))]
+    got = status(VIP, rejections=refused, spec_rev=5, deleted_rev=6)
+    assert got.provisioning is P.PENDING_DELETE
+
+
 @pytest.mark.parametrize("objects", [(), ((VIP.name, 4),), ((POOL.name, 9),)])
 def test_a_rejection_of_what_was_or_of_another_is_none(objects):
     got = status(VIP, rejections=[rejection(*objects)], spec_rev=5, live_rev=3)
