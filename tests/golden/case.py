@@ -68,11 +68,14 @@ class Case:
         return NOTICE + yaml.dump(resources, Dumper=_Dumper, sort_keys=False, width=98)
 
 
-def read(path: Path) -> Case:
-    """Reads a case's file; the expected part may be missing still."""
+def read(path: Path, *, project: str = "acme") -> Case:
+    """Reads a case's file; the expected part may be missing still.
+
+    `project` is the project's id, unless the case names its own.
+    """
     source, _, expected = path.read_text().partition(SEPARATOR)
     given = yaml.safe_load(source)
-    project = given.pop("project", "acme")
+    project = given.pop("project", project)
     fleet = Fleet(**{"name": "fleets/edge", **_read(given.pop("fleet", {}))})
     return Case(path.stem, source, expected, _tree(f"projects/{project}", given), fleet)
 
