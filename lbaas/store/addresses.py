@@ -1,0 +1,155 @@
+"""VIP addresses of a fleet: who holds which, who gets one, who waits for one.
+
+An address and port belong to one VIP of a fleet, from the moment the VIP's pool is placed there
+until the VIP is purged. Who comes too late is marked, not refused: its status says so, and it
+gets the address when it comes free.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
+from sqlalchemy import delete, insert, select
+
+from lbaas.model.enums import FleetKind
+from lbaas.model.errors import AlreadyExists
+from lbaas.model.names import VIP
+from lbaas.model.objects import Fleet, Vip
+from lbaas.model.rules import check_vip_address, in_ranges, is_loopback
+from lbaas.store.feed import Action
+from lbaas.store.shelves import FLEETS, VIPS
+from lbaas.store.tables import addresses, placements, vips
+from lbaas.store.transaction import Transaction
+
+
+def lacking(fleet: Fleet, vip: Vip) -> str:
+    """Gives why a VIP's address cannot be on a fleet whoever holds it, or ""."""
+    if not vip.address:
+        if fleet.vip_ranges:
+            return ""
+        return "vip_ranges (the fleet allocates no addresses: give the VIP one)"
+    if fleet.kind is FleetKind.SIDECAR and not is_loopback(vip.address):
+        return f"address={vip.address} (its nodes bind loopback addresses only)"
+    if fleet.vip_ranges and not in_ranges(vip.address, fleet.vip_ranges):
+        return f"address={vip.address} (its VIP ranges are {', '.join(fleet.vip_ranges)})"
+    return ""
+
+
+def claim(tx: Transaction, fleet: Fleet, vip: Vip) -> Vip:
+    """Gives the VIP holding its address on the fleet, allocated if it has none; not stored yet.
+
+    The row of the VIP must be there, or come before `hold` is called.
+
+    Raises:
+        AlreadyExists: another VIP holds the address and port.
+    """
+    wanted = settled(tx, fleet, vip)
+    if wanted.address and wanted.address_in_use_by:
+        raise AlreadyExists(
+            VIP.title,
+            vip.name,
+            f"{vip.address}:{vip.port} is taken on {fleet.name}; choose another address or port",
+            reason="ADDRESS_IN_USE",
+        )
+    return wanted
+
+
+def settled(tx: Transaction, fleet: Fleet, vip: Vip) -> Vip:
+    """Gives the VIP with an address of the fleet, or marked with what is in the way."""
+    if not vip.address:
+        address = _lowest_free(tx, fleet)
+        if not address:
+            words = f"every address of {', '.join(fleet.vip_ranges)} is taken"
+            return dataclasses.replace(vip, address_in_use_by=words)
+        return dataclasses.replace(vip, address=address, address_in_use_by="")
+    holder = tx.connection.execute(
+        select(addresses.c.vip).where(
+            addresses.c.fleet == fleet.name,
+            addresses.c.address == vip.address,
+            addresses.c.port == vip.port,
+        )
+    ).scalar_one_or_none()
+    by = holder if holder not in (None, vip.name) else ""
+    return dataclasses.replace(vip, address_in_use_by=by)
+
+
+def hold(tx: Transaction, fleet: Fleet, vip: Vip, *, allocated: bool) -> None:
+    """Notes that a VIP holds its address; does nothing for one that is marked."""
+    if vip.address_in_use_by or not vip.address:
+        return
+    tx.connection.execute(
+        insert(addresses).values(
+            fleet=fleet.name,
+            address=vip.address,
+            port=vip.port,
+            vip=vip.name,
+            allocated=allocated,
+        )
+    )
+
+
+def release(tx: Transaction, names: Iterable[str]) -> frozenset[str]:
+    """Lets go of what some VIPs hold; gives those whose address was the fleet's choice."""
+    allocated = set()
+    for name in names:
+        row = tx.connection.execute(
+            select(addresses.c.allocated).where(addresses.c.vip == name)
+        ).one_or_none()
+        if row is not None:
+            tx.connection.execute(delete(addresses).where(addresses.c.vip == name))
+            if row.allocated:
+                allocated.add(name)
+    return frozenset(allocated)
+
+
+def held_on(tx: Transaction, names: Iterable[str]) -> frozenset[str]:
+    """Gives the fleets on which some VIPs hold addresses."""
+    wanted = list(names)
+    return frozenset(
+        tx.connection.execute(
+            select(addresses.c.fleet).where(addresses.c.vip.in_(wanted)).distinct()
+        ).scalars()
+    )
+
+
+def retry(tx: Transaction, fleet_name: str) -> None:
+    """Tries again for the fleet's VIPs that wait for an address; takes a revision if one gets it.
+
+    Called when an address came free or the fleet's ranges grew.
+    """
+    fleet = FLEETS.find(tx, fleet_name)
+    if fleet is None:
+        return
+    on_fleet = select(placements.c.pool).where(placements.c.fleet == fleet_name)
+    waiting = VIPS.where(
+        tx, vips.c.address_in_use_by != "", vips.c.deleted_rev == 0, vips.c.pool.in_(on_fleet)
+    )
+    for vip in waiting:
+        if lacking(fleet, vip):
+            continue
+        better = settled(tx, fleet, vip)
+        if better.address_in_use_by:
+            continue
+        record = dataclasses.replace(vip.record, spec_rev=tx.next_revision())
+        VIPS.put(tx, dataclasses.replace(better, record=record))
+        hold(tx, fleet, better, allocated=not vip.address)
+        tx.record(vip.name, vip.pool, Action.UPDATED)
+
+
+def _lowest_free(tx: Transaction, fleet: Fleet) -> str:
+    """Gives the lowest address of the fleet's ranges that no VIP holds on any port, or ""."""
+    taken = frozenset(
+        tx.connection.execute(
+            select(addresses.c.address).where(addresses.c.fleet == fleet.name).distinct()
+        ).scalars()
+    )
+    for address in _usable(fleet):
+        text = str(address)
+        if text not in taken and not check_vip_address("address", text):
+            return text
+    return ""
+
+
+def _usable(fleet: Fleet) -> Iterator[IPv4Address | IPv6Address]:
+    for cidr in fleet.vip_ranges:
+        yield from ip_network(cidr).hosts()
