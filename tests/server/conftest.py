@@ -13,9 +13,8 @@ def cache() -> SnapshotCache:
 
 @pytest.fixture
 async def server(cache: SnapshotCache) -> AsyncIterator[Server]:
-    running = await serve(cache, "127.0.0.1:0")
-    yield running
-    await running.stop()
+    async with await serve(cache, "127.0.0.1:0") as running:
+        yield running
 
 
 @pytest.fixture

@@ -125,8 +125,10 @@ async def test_a_stream_that_ended_is_forgotten(client, cache, server, address):
 @CLIENTS
 async def test_a_server_that_stops_ends_its_streams_with_unavailable(client, cache):
     cache.publish("fleet", [])
-    server = await serve(cache, "127.0.0.1:0")
-    async with client(f"127.0.0.1:{server.port}") as stream:
+    async with (
+        await serve(cache, "127.0.0.1:0") as server,
+        client(f"127.0.0.1:{server.port}") as stream,
+    ):
         await stream.send(CDS)
         await stream.take(CDS)
         stopping = asyncio.create_task(server.stop())
@@ -140,8 +142,11 @@ async def test_an_overdue_answer_closes_the_stream_unless_warming_may_hold_it(
     client, type_url, closed, cache
 ):
     cache.publish("fleet", [resources.cluster("pool"), resources.endpoints("pool")])
-    server = await serve(cache, "127.0.0.1:0", options=ServerOptions(answer_overdue=0.1))
-    async with client(f"127.0.0.1:{server.port}") as stream:
+    options = ServerOptions(answer_overdue=0.1)
+    async with (
+        await serve(cache, "127.0.0.1:0", options=options) as server,
+        client(f"127.0.0.1:{server.port}") as stream,
+    ):
         await stream.send(type_url)
         await stream.receive(type_url)
         if closed:
@@ -154,16 +159,17 @@ async def test_an_overdue_answer_closes_the_stream_unless_warming_may_hold_it(
                     break
                 await stream.ack(answer)
             assert server.service.streams
-    await server.stop()
 
 
 @CLIENTS
 async def test_a_client_that_does_not_read_is_cut_and_delays_nobody(client, cache):
     cache.publish("fleet", [])
     options = ServerOptions(write_stall=0.5)
-    server = await serve(cache, "127.0.0.1:0", options=options)
-    address = f"127.0.0.1:{server.port}"
-    async with client(address, node="slow") as slow, client(address, node="quick") as quick:
+    async with (
+        await serve(cache, "127.0.0.1:0", options=options) as server,
+        client(f"127.0.0.1:{server.port}", node="slow") as slow,
+        client(f"127.0.0.1:{server.port}", node="quick") as quick,
+    ):
         for stream in (slow, quick):
             await stream.send(CDS)
             await stream.take(CDS)
@@ -173,7 +179,6 @@ async def test_a_client_that_does_not_read_is_cut_and_delays_nobody(client, cach
         while len(answer.resources) < 1000:
             answer = await quick.receive()
         assert (await slow.status(within=10))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
-    await server.stop()
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:18000", "example.com:1"])

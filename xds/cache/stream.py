@@ -15,7 +15,7 @@ from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource
 from xds.cache.state import State
 from xds.cache.subscription import FULL_SETS, Asked, Subscription
-from xds.cache.types import ENDPOINT, Key, NodeInfo, RejectedVersion, Request, Response
+from xds.cache.types import ENDPOINT, LISTENER, Key, NodeInfo, RejectedVersion, Request, Response
 
 if TYPE_CHECKING:
     from xds.cache.cache import SnapshotCache
@@ -122,6 +122,19 @@ class NodeStream:
                     times.append(at)
         return min(times, default=None)
 
+    def awaited_since(self) -> float | None:
+        """Gives when the oldest unanswered EDS or LDS response was sent; None: there is none.
+
+        CDS answers do not count: Envoy holds them back while a cluster warms.
+        """
+        times = [
+            flight.sent_at
+            for type_url in (ENDPOINT, LISTENER)
+            if (channel := self._state.channels.get(type_url)) is not None
+            for flight in channel.flights.values()
+        ]
+        return min(times, default=None)
+
     def confirmed(self, key: Key, revision: int) -> bool:
         """Whether the node holds `key` as it was at `revision` or newer, or is rid of it."""
         state = self._state
@@ -200,7 +213,7 @@ class NodeStream:
         holds = self._initial(request) if self.delta else self._remembered(channel, request)
         differing = state.cursor.open(type_url, holds)
         for key in differing:
-            if state.covers(key):
+            if state.covers(key) or state.cursor.base.get(key) is None:
                 state.put(key)
             state.touch(key)
         subscription = channel.subscription
@@ -212,10 +225,13 @@ class NodeStream:
                 channel.urgent[name] = None
                 if name in state.placeholders:
                     state.cursor.except_for(key, 0)
-        reconnected = not self.delta and bool(request.version_info)
-        channel.owed = (subscription.wildcard or not subscription.names) and not (
-            reconnected and not differing
-        )
+        if self.delta:
+            channel.owed = subscription.wildcard or not subscription.names
+        elif not request.version_info or differing:
+            # An unanswered RTDS costs Envoy 15 s at its start.
+            channel.owed = subscription.wildcard or all(
+                state.cursor.base.get(Key(type_url, name)) is None for name in subscription.names
+            )
         apart = set(differing)
         for name in state.cursor.base.of_type(type_url):
             key = Key(type_url, name)

@@ -98,7 +98,7 @@ class AdsStream:
             await self._write(context, core)
         finally:
             reading.cancel()
-            self._cache.close(core)
+            self._cache.disconnect(core)
         if self._end is not None and self._end.code is not grpc.StatusCode.OK:
             await context.abort(self._end.code, self._end.reason)
 
@@ -110,7 +110,10 @@ class AdsStream:
         fleet = self._fleet_of(node)
         if not fleet:
             raise Malformed("the node names no fleet: set node.cluster to the fleet's name")
-        core = self._cache.open(node, fleet=fleet, delta=self._dialect.delta, wake=self._wake.set)
+        core = self._cache.connect(
+            fleet=fleet, node=node, delta=self._dialect.delta, now=self._clock()
+        )
+        core.on_dirty = self._wake.set
         self.node, self.core = node, core
         self._receive(core, request)
         return core

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable
+from typing import Self
 
 import grpc
 
@@ -100,7 +101,7 @@ class AdsService:
 
 
 class Server:
-    """A running xDS server.
+    """A running xDS server; as an async context manager it stops at the end.
 
     Attributes:
         port: the port it listens on; 0 for a unix socket.
@@ -119,6 +120,12 @@ class Server:
     def traffic(self) -> Traffic:
         """What went over all streams since the start."""
         return self.service.traffic
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.stop()
 
     async def stop(self) -> None:
         """Ends the streams with UNAVAILABLE, then the server."""
@@ -164,6 +171,7 @@ async def serve(
         else:
             port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
+        await server.stop(None)
         raise AddressNotBound(f"cannot listen on {address!r}: {error}") from error
     await server.start()
     unix = address.startswith("unix:")
