@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from xds.cache.channel import Channel, Flight
-from xds.cache.cursor import narrowed, without
+from xds.cache.cursor import States, without
 from xds.cache.rejections import Rejection, cleaned, culprits, halves
 from xds.cache.resource import Resource, same
 from xds.cache.state import State
@@ -26,7 +26,7 @@ def accepted(state: State, channel: Channel, flight: Flight) -> None:
             if pending.then:  # it holds what was wanted until then
                 pending.since, pending.then = pending.then, 0
                 state.settled.append(key)
-            states = narrowed(pending.states, resource)[:1]
+            states: States = (resource,)
         elif resource is not None:
             # Something newer is under way: what is certain is that the name is there.
             states = tuple(one for one in pending.states if one is not None) or (resource,)

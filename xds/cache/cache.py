@@ -19,6 +19,10 @@ _REMEMBERED = 4096
 """Nodes without a stream of which it is remembered what they hold."""
 
 
+_Who = tuple[str, str, frozenset[str] | None]
+"""Fleet, node, and the types that its stream may carry."""
+
+
 @dataclass(slots=True)
 class _Fleet:
     base: Snapshot | None = None
@@ -46,7 +50,7 @@ class SnapshotCache:
         self.observer = observer
         self._fleets: dict[str, _Fleet] = {}
         self._rejected: dict[tuple[str, str], dict[Key, Rejection]] = {}
-        self._left: OrderedDict[tuple[str, str], Left] = OrderedDict()
+        self._left: OrderedDict[_Who, Left] = OrderedDict()
 
     def advance(self, fleet: str, revision: int, changes: Mapping[Key, Resource | None]) -> None:
         """Applies changes to a fleet's snapshot; the first call loads it, even if empty.
@@ -124,7 +128,7 @@ class SnapshotCache:
         self._wake(state)
 
     def snapshot(self, fleet: str, variant: str = "") -> Snapshot | None:
-        """Gives what a fleet should hold; None if it is not loaded: its streams are not answered."""
+        """Gives what a fleet should hold; None if not loaded: its streams are not answered."""
         state = self._fleets.get(fleet)
         if state is None:
             return None
@@ -150,7 +154,7 @@ class SnapshotCache:
             types: the types that the stream may carry; None is all of them (ADS).
             variant: the variant of the fleet's snapshot that it is given.
         """
-        who = (fleet, node.id)
+        who = (fleet, node.id, types)
         state = self._fleets.setdefault(fleet, _Fleet())
         left = self._left.pop(who, None)
         for other in state.streams:
@@ -163,7 +167,7 @@ class SnapshotCache:
             delta=delta,
             types=types,
             left=left,
-            rejected=self._rejected.setdefault(who, {}),
+            rejected=self._rejected.setdefault(who[:2], {}),
             now=now,
             variant=variant,
         )
@@ -174,14 +178,19 @@ class SnapshotCache:
 
     def disconnect(self, stream: NodeStream) -> None:
         """Ends a stream; what its node holds is remembered for its next one."""
-        streams = self._fleets[stream.fleet].streams
-        if stream not in streams:
+        fleet, node = self._fleets[stream.fleet], stream.node.id
+        if stream not in fleet.streams:
             return
-        streams.remove(stream)
-        if all(other.node.id != stream.node.id for other in streams):
-            self._left[stream.fleet, stream.node.id] = stream.leave()
+        fleet.streams.remove(stream)
+        others = [other for other in fleet.streams if other.node.id == node]
+        if all(other.types != stream.types for other in others):
+            self._left[stream.fleet, node, stream.types] = stream.leave()
             while len(self._left) > _REMEMBERED:
                 self._left.popitem(last=False)
+        if not others and not self._rejected.get((stream.fleet, node)):
+            self._rejected.pop((stream.fleet, node), None)
+        if fleet.base is None and not fleet.streams:
+            del self._fleets[stream.fleet]
         if self.observer is not None:
             self.observer.closed(stream)
 

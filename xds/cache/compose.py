@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from xds.cache.channel import MOST_IN_FLIGHT, Channel, Flight, Queue
+from xds.cache.full_set import full_set, would_lose
 from xds.cache.gates import Verdict, leaving_with, step
 from xds.cache.resource import Resource
 from xds.cache.snapshot import total
@@ -27,17 +29,17 @@ class Batch:
     Attributes:
         entries: what it changes, by name; None is a removal.
         size: bytes.
-        left: names that are to be looked at again in the next run.
+        limit: bytes after which it is closed.
     """
 
     entries: dict[str, Resource | None] = field(default_factory=dict)
     size: int = 0
-    left: list[str] = field(default_factory=list)
+    limit: float = BYTES
 
     @property
     def full(self) -> bool:
         """Whether it is large enough."""
-        return self.size >= BYTES
+        return self.size >= self.limit
 
     def add(self, name: str, resource: Resource | None) -> None:
         """Adds a name."""
@@ -93,8 +95,6 @@ class Composer:
                 self._take(channel, channel.adds, batch, now, again=False)
             if (removals or channel.type_url == LISTENER) and not batch.full and not group:
                 self._take(channel, channel.removals, batch, now, again=False)
-            for name in batch.left:
-                self._state.put(Key(channel.type_url, name))
             if not batch.entries:
                 break
             yield from self._send(channel, batch, now)
@@ -132,8 +132,19 @@ class Composer:
         """Rule 47: in state of the world, clusters and listeners are always all of them."""
         if channel.flights:
             return
-        state, batch = self._state, Batch()
-        batch.size = -(1 << 62)  # it cannot be split
+        batch = self._everything(channel, Batch(limit=math.inf), now)
+        if not batch.entries and not channel.owed:
+            return
+        if channel.uncertain and would_lose(self._state, channel, batch.entries):
+            for name in batch.entries:
+                self._state.put(Key(channel.type_url, name))
+            return
+        channel.uncertain = False
+        full = full_set(self._state, channel, batch.entries)
+        yield from self._send(channel, batch, now, full=full)
+
+    def _everything(self, channel: Channel, batch: Batch, now: float) -> Batch:
+        """Takes all that may be sent, or one group of what was refused without a name."""
         group = channel.next_group()
         if group:
             self._take(channel, Queue.fromkeys(group), batch, now, again=False)
@@ -141,65 +152,13 @@ class Composer:
             self._take(channel, channel.urgent, batch, now, again=True)
             self._take(channel, channel.adds, batch, now, again=False)
             self._take(channel, channel.removals, batch, now, again=False)
-        if not batch.entries and not channel.owed:
-            return
-        if channel.uncertain and self._would_lose(channel, batch):
-            for name in batch.entries:
-                state.put(Key(channel.type_url, name))
-            return
-        channel.uncertain = False
-        full: list[Resource] = []
-        for name, resource in state.cursor.base.of_type(channel.type_url).items():
-            if not channel.subscription.covers(name):
-                continue
-            if name in batch.entries:
-                chosen = batch.entries[name]
-            elif Key(channel.type_url, name) in state.cursor.pending:
-                chosen = self._kept(Key(channel.type_url, name))
-            else:
-                chosen = resource
-            if chosen is not None:
-                full.append(chosen)
-        for key in state.cursor.pending:
-            if key.type_url != channel.type_url or key.name in batch.entries:
-                continue
-            if state.cursor.base.get(key) is None:
-                kept = self._kept(key)
-                if kept is not None:
-                    full.append(kept)
-        yield from self._send(channel, batch, now, full=full)
-
-    def _kept(self, key: Key) -> Resource | None:
-        """Gives what a full set says of a name whose wanted version is not sent."""
-        held = self._state.cursor.pending[key].held
-        if held is not None and held.known:
-            return held
-        rejection = self._state.refused(key)
-        return self._state.last_good(key, rejection) if rejection and held is not None else None
-
-    def _would_lose(self, channel: Channel, batch: Batch) -> bool:
-        """Whether a full set would take away what the client may hold in an unknown version."""
-        for key, pending in self._state.cursor.pending.items():
-            if key.type_url != channel.type_url or key.name in batch.entries:
-                continue
-            if all(one is None or one.known for one in pending.states):
-                continue
-            if self._state.refused(key) is None:
-                return True
-        return False
+        return batch
 
     def _partial(self, channel: Channel, now: float) -> Iterator[Response]:
         """Rule 48: the other types may be sent in part, and absence says nothing."""
         if channel.flights:
             return
-        batch = Batch()
-        group = channel.next_group()
-        if group:
-            self._take(channel, Queue.fromkeys(group), batch, now, again=False)
-        else:
-            self._take(channel, channel.urgent, batch, now, again=True)
-            self._take(channel, channel.adds, batch, now, again=False)
-            self._take(channel, channel.removals, batch, now, again=False)
+        batch = self._everything(channel, Batch(), now)
         for name in [name for name, resource in batch.entries.items() if resource is None]:
             # There is no word for it: the client forgets it with what referred to it.
             del batch.entries[name]

@@ -214,14 +214,6 @@ class Cursor:
             self._uses.setdefault(target, {})[key] = None
 
 
-def narrowed(states: States, confirmed: Resource | None) -> States:
-    """Gives what a client may hold after it confirmed one of `states`: that and what came later."""
-    for index in range(len(states) - 1, -1, -1):
-        if same(states[index], confirmed):
-            return states[index:]
-    return states
-
-
 def without(states: States, refused: Resource | None) -> States:
     """Gives what a client may hold after it refused one version."""
     return tuple(state for state in states if not same(state, refused)) or (None,)

@@ -17,24 +17,27 @@ def explain(state: State, key: Key, now: float, depth: int = 4) -> str:
     pending = state.cursor.pending.get(key)
     if pending is None:
         return ""
-    channel = state.channels[key.type_url]
     if not state.covers(key):
         return f"{kind} {key.name}: the node has not asked for it"
+    return f"{kind} {key.name} {_obstacle(state, key, now, depth)}"
+
+
+def _obstacle(state: State, key: Key, now: float, depth: int) -> str:
+    channel, pending = state.channels[key.type_url], state.cursor.pending[key]
     if pending.nonce:
         flight = channel.flights.get(pending.nonce)
-        since = f", unanswered for {now - flight.sent_at:.1f} s" if flight else ""
-        return f"{kind} {key.name} sent{since}"
+        return "sent" + (f", unanswered for {now - flight.sent_at:.1f} s" if flight else "")
     on = state.waits.get(key)
     if on is not None:
         why = explain(state, on, now, depth - 1) if depth else ""
         what = on.type_url.rpartition(".")[2]
-        return f"{kind} {key.name} waits for {what} {on.name}" + (f" ({why})" if why else "")
+        return f"waits for {what} {on.name}" + (f" ({why})" if why else "")
     if key in state.later:
-        return f"{kind} {key.name} is tried again in {max(0.0, state.later[key] - now):.1f} s"
+        return f"is tried again in {max(0.0, state.later[key] - now):.1f} s"
     if channel.flights:
         oldest = next(iter(channel.flights.values()))
         return (
-            f"{kind} {key.name} waits for the node's answer to an earlier response, "
+            "waits for the node's answer to an earlier response, "
             f"unanswered for {now - oldest.sent_at:.1f} s"
         )
-    return f"{kind} {key.name} is not sent yet"
+    return "is not sent yet"

@@ -8,8 +8,8 @@ from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import RouteAction, VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
-from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
-    HttpConnectionManager,
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as http,
 )
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.any_pb2 import Any
@@ -69,7 +69,7 @@ def _of_filter(item: Filter) -> Iterator[Key]:
 
 
 def _of_config(config: Any) -> Iterator[Key]:
-    manager = HttpConnectionManager()
+    manager = http.HttpConnectionManager()
     if config.Unpack(manager):
         if manager.HasField("rds"):
             yield Key(ROUTE, manager.rds.route_config_name)

@@ -89,7 +89,7 @@ class Snapshot:
 
         What is not really different is not logged.
         """
-        types, sums = dict(self._types), dict(self._sums)
+        sums = dict(self._sums)
         touched: dict[str, dict[str, Resource | None]] = {}
         users: dict[Key, dict[Key, bool]] = {}
         changed = set()
@@ -105,22 +105,12 @@ class Snapshot:
                 users.setdefault(come, {})[key] = True
             delta = (digest(new) if new else 0) - (digest(old) if old else 0)
             sums[key.type_url] = (sums.get(key.type_url, 0) + delta) % _MODULUS
-        for type_url, names in touched.items():
-            edited = types.get(type_url, _NAMES).mutate()
-            for name, resource in names.items():
-                if resource is None:
-                    del edited[name]
-                else:
-                    edited[name] = resource
-            types[type_url] = edited.finish()
-            if not types[type_url]:
-                del types[type_url]
-        log = self._log
-        if not log:
-            log = ((self.revision, frozenset()),)
+        log = self._log or ((self.revision, frozenset()),)
         if changed:
             log = (*log[-_KEPT:], (revision, frozenset(changed)))
-        return Snapshot(revision, Map(types), _edit(self._users, users), Map(sums), log)
+        return Snapshot(
+            revision, _replaced(self._types, touched), _edit(self._users, users), Map(sums), log
+        )
 
 
 _MODULUS = 1 << 96
@@ -135,6 +125,21 @@ def digest(resource: Resource) -> int:
 def total(resources: Iterable[Resource]) -> str:
     """Gives the version of a set of resources; equal to `Snapshot.version` for all of a type."""
     return f"{sum(map(digest, resources)) % _MODULUS:024x}"
+
+
+def _replaced(
+    types: Map[str, Map[str, Resource]], changes: Mapping[str, Mapping[str, Resource | None]]
+) -> Map[str, Map[str, Resource]]:
+    for type_url, names in changes.items():
+        edited = types.get(type_url, _NAMES).mutate()
+        for name, resource in names.items():
+            if resource is None:
+                del edited[name]
+            else:
+                edited[name] = resource
+        finished = edited.finish()
+        types = types.set(type_url, finished) if finished else types.delete(type_url)
+    return types
 
 
 def _edit(

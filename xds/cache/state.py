@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 from xds.cache.channel import Channel
@@ -146,6 +146,14 @@ class State:
         self.foreign.discard(key)
         self.settled.append(key)
         return True
+
+    def as_wanted(self, type_url: str, *, except_for: Set[Key]) -> None:
+        """Notes that the client came with all of a type as wanted, but for some names."""
+        for name in self.cursor.base.of_type(type_url):
+            key = Key(type_url, name)
+            if key not in except_for:
+                self.rejected.pop(key, None)
+                self.settled.append(key)
 
     def forget(self, key: Key) -> None:
         """The client does not ask for this name any more, and holds nothing of it."""

@@ -232,12 +232,7 @@ class NodeStream:
             channel.owed = subscription.wildcard or all(
                 state.cursor.base.get(Key(type_url, name)) is None for name in subscription.names
             )
-        apart = set(differing)
-        for name in state.cursor.base.of_type(type_url):
-            key = Key(type_url, name)
-            if key not in apart:
-                state.rejected.pop(key, None)
-                state.settled.append(key)
+        state.as_wanted(type_url, except_for=set(differing))
 
     def _initial(self, request: Request) -> dict[str, States]:
         """Gives what a delta client holds: what it says, and what it may not know itself.

@@ -1,0 +1,61 @@
+"""State of the world: all clusters, or all listeners, of one client at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xds.cache.channel import Channel
+from xds.cache.resource import Resource
+from xds.cache.state import State
+from xds.cache.types import Key
+
+
+def full_set(
+    state: State, channel: Channel, changes: Mapping[str, Resource | None]
+) -> list[Resource]:
+    """Gives all that a client is to hold of a type, which is never less than it needs.
+
+    Args:
+        state: the stream.
+        channel: the type.
+        changes: what this response changes; None is a removal.
+
+    Returns:
+        `changes`, what the client holds as wanted, and of the names that wait what it holds now.
+    """
+    full: list[Resource] = []
+    for name, resource in state.cursor.base.of_type(channel.type_url).items():
+        if not channel.subscription.covers(name):
+            continue
+        key = Key(channel.type_url, name)
+        chosen: Resource | None = resource
+        if name in changes:
+            chosen = changes[name]
+        elif key in state.cursor.pending:
+            chosen = _kept(state, key)
+        if chosen is not None:
+            full.append(chosen)
+    for key in state.cursor.pending:
+        if key.type_url != channel.type_url or key.name in changes:
+            continue
+        kept = _kept(state, key) if state.cursor.base.get(key) is None else None
+        if kept is not None:
+            full.append(kept)
+    return full
+
+
+def would_lose(state: State, channel: Channel, changes: Mapping[str, Resource | None]) -> bool:
+    """Whether a full set would take away what the client may hold in a version not known."""
+    for key, pending in state.cursor.pending.items():
+        if key.type_url != channel.type_url or key.name in changes:
+            continue
+        if all(one is None or one.known for one in pending.states):
+            continue
+        if state.refused(key) is None:
+            return True
+    return False
+
+
+def _kept(state: State, key: Key) -> Resource | None:
+    held = state.cursor.pending[key].held
+    return held if held is not None and held.known else None
