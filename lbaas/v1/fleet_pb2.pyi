@@ -89,7 +89,7 @@ class Fleet(_message.Message):
     kind: _enums_pb2.FleetKind.Code.ValueType
     """What kind of device it is. Default EDGE. Never changes."""
     project: _builtins.str
-    """The id of the project whose pools alone the fleet carries; empty: it is shared."""
+    """The project, `projects/{project}`, whose pools alone the fleet carries; empty: it is shared."""
     shared: _builtins.bool
     """True when all projects may use the fleet: `project` is empty."""
     max_pools: _builtins.int

@@ -100,8 +100,9 @@ class ListFleetsRequest(_message.Message):
     were there.
     """
     filter: _builtins.str
-    """Which fleets to give: `field = value` terms joined by `AND`, on `display_name`, `kind`,
-    `project`, `draining` and `labels.{key}`. Empty: all.
+    """Which fleets to give: `field = value` terms joined by `AND`, on `name`, `display_name`,
+    `draining`, `kind`, `project`, `service_types` and `labels.{key}`. A value with spaces stands
+    in double quotes. Empty: all.
     """
     def __init__(
         self,
@@ -341,7 +342,7 @@ class ListNodesRequest(_message.Message):
     were there.
     """
     filter: _builtins.str
-    """Which nodes to give: `field = value` terms joined by `AND`, on `state`, `connected` and
+    """Which nodes to give: `field = value` terms joined by `AND`, on `name`, `state`, `connected` and
     `envoy_version`. Empty: all.
     """
     def __init__(

@@ -123,7 +123,9 @@ class HealthMonitor(_message.Message):
     these mixed. Default `200`.
     """
     host: _builtins.str
-    """The Host header of the request, for HTTP and HTTPS. Default: the pool's name."""
+    """The Host header of the request: a DNS name or an address, with a port if need be. Default
+    `localhost`. HTTPS: also the server name of TLS; without it none is sent.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels to find monitors by (`labels.env = prod` in a list's filter). At most 64. A key has at

@@ -107,8 +107,9 @@ class ListHealthMonitorsRequest(_message.Message):
     were there.
     """
     filter: _builtins.str
-    """Which monitors to give: `field = value` terms joined by `AND`, on `display_name`, `type` and
-    `labels.{key}`. Empty: all.
+    """Which monitors to give: `field = value` terms joined by `AND`, on `name`, `display_name`,
+    `admin_state_up`, `type` and `labels.{key}`. A value with spaces stands in double quotes.
+    Empty: all.
     """
     def __init__(
         self,

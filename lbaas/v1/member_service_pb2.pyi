@@ -109,8 +109,9 @@ class ListMembersRequest(_message.Message):
     were there.
     """
     filter: _builtins.str
-    """Which members to give: `field = value` terms joined by `AND`, on `display_name`, `address`,
-    `port`, `weight`, `backup` and `labels.{key}`. Empty: all.
+    """Which members to give: `field = value` terms joined by `AND`, on `name`, `display_name`,
+    `admin_state_up`, `address`, `backup`, `port`, `weight` and `labels.{key}`. A value with spaces
+    stands in double quotes. Empty: all.
     """
     def __init__(
         self,

@@ -107,8 +107,9 @@ class ListPoolsRequest(_message.Message):
     were there.
     """
     filter: _builtins.str
-    """Which pools to give: `field = value` terms joined by `AND`, on `display_name`, `protocol`,
-    `lb_method`, `service_type` and `labels.{key}`. Empty: all.
+    """Which pools to give: `field = value` terms joined by `AND`, on `name`, `display_name`,
+    `admin_state_up`, `health_monitors`, `lb_method`, `placement.fleet`, `protocol`, `service_type`
+    and `labels.{key}`. A value with spaces stands in double quotes. Empty: all.
     """
     def __init__(
         self,

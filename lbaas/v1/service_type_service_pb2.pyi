@@ -100,8 +100,9 @@ class ListServiceTypesRequest(_message.Message):
     were there.
     """
     filter: _builtins.str
-    """Which service types to give: `field = value` terms joined by `AND`, on `display_name`,
-    `default`, `fleet_kind` and `labels.{key}`. Empty: all.
+    """Which service types to give: `field = value` terms joined by `AND`, on `name`, `display_name`,
+    `default`, `fleet_kind` and `labels.{key}`. A value with spaces stands in double quotes. Empty:
+    all.
     """
     def __init__(
         self,

@@ -107,8 +107,9 @@ class ListVipsRequest(_message.Message):
     were there.
     """
     filter: _builtins.str
-    """Which VIPs to give: `field = value` terms joined by `AND`, on `display_name`, `pool`,
-    `address`, `port`, `protocol` and `labels.{key}`. Empty: all.
+    """Which VIPs to give: `field = value` terms joined by `AND`, on `name`, `display_name`,
+    `admin_state_up`, `address`, `pool`, `port`, `protocol`, `session_persistence.type` and
+    `labels.{key}`. A value with spaces stands in double quotes. Empty: all.
     """
     def __init__(
         self,
