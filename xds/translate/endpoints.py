@@ -44,7 +44,8 @@ def build_endpoints(pool: Pool, members: Sequence[Member]) -> ClusterLoadAssignm
             _fill(locality.lb_endpoints.add(), member)
         # Backups wait until no primary is left. With the default of 140 they got 15 of 200
         # requests when 1 of 3 primaries was down; with 1000 none with 1 or 2 of 3 down. Primaries
-        # carry all while factor x healthy / all >= 100, so above ten members it must grow.
+        # carry all while factor x healthy / all >= 100, so above ten members it must grow: with
+        # 1000 and 19 of 20 primaries failing, backups got 46 of 100; with 2000 none.
         factor = max(_NO_SPILL, _PERCENT * len(primaries))
         assignment.policy.overprovisioning_factor.value = factor
     return assignment

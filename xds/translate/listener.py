@@ -28,6 +28,7 @@ _TCP_ATTEMPTS: Final = 3
 _HTTP_IDLE: Final = 3600
 _STREAM_IDLE: Final = 300
 _HEADERS_TIMEOUT: Final = 60
+_HOST_OF_HTTP_10: Final = "localhost"
 _H2_STREAMS: Final = 100
 _H2_STREAM_WINDOW: Final = 64 * 1024
 _H2_CONNECTION_WINDOW: Final = 1024 * 1024
@@ -93,8 +94,10 @@ def _http_defaults() -> HttpConnectionManager:
     # The member's answer and the client's request pass as they are.
     manager.server_header_transformation = HttpConnectionManager.PASS_THROUGH
     manager.generate_request_id.value = False
-    # Without it Envoy answers HTTP/1.0 with 426; old clients and checkers still speak it.
+    # Without it Envoy answers HTTP/1.0 with 426; old clients and checkers still speak it, and
+    # need not name a host (400 without a default).
     manager.http_protocol_options.accept_http_10 = True
+    manager.http_protocol_options.default_host_for_http_10 = _HOST_OF_HTTP_10
     manager.upgrade_configs.add(upgrade_type="websocket")
     router = manager.http_filters.add(name="envoy.filters.http.router")
     router.typed_config.CopyFrom(packed(Router(suppress_envoy_headers=True)))
