@@ -82,6 +82,12 @@ def failure(
             resource=first.resource,
             time=first.time,
         )
+    if isinstance(obj, Vip) and obj.address_in_use_by and not obj.address:
+        return StatusDetail(
+            reason="ADDRESS_RANGE_EXHAUSTED",
+            message=f"{obj.address_in_use_by}; delete a VIP, or ask the operator for more",
+            resource=obj.name,
+        )
     if isinstance(obj, Vip) and obj.address_in_use_by:
         return StatusDetail(
             reason="ADDRESS_IN_USE",

@@ -94,8 +94,12 @@ class Store:
             await store._dispose()
             raise
         store._writer.start()
-        await store.write(service_types.ensure_default)
-        store.feed.revision = await store.read(lambda tx: tx.revision)
+        try:
+            await store.write(service_types.ensure_default)
+            store.feed.revision = await store.read(lambda tx: tx.revision)
+        except BaseException:
+            await store.close()
+            raise
         return store
 
     async def close(self) -> None:

@@ -129,8 +129,11 @@ def _pool(tx: Transaction, vip: Vip, more: Sequence[Violation] = ()) -> Pool:
 
 def _repoint(tx: Transaction, before: Vip, after: Vip, *, pool: Pool) -> Vip:
     """Brings a VIP to another pool, and so perhaps to another fleet, its address with it."""
+    left = addresses.held_on(tx, [after.name])
     allocated = addresses.release(tx, [after.name])
     tx.record(after.name, before.pool, Action.UPDATED)
+    for name in sorted(left):
+        addresses.retry(tx, name)
     free = dataclasses.replace(after, address_in_use_by="")
     tree = shape(tx, pool)
     fleet = fitting.admit(tx, tree, dataclasses.replace(tree, vips=(*tree.vips, free)))

@@ -144,6 +144,11 @@ class Writer:
                 connection.invalidate()
                 _refuse(batch, failures.unavailable(error))
                 return None
+            except Exception as error:  # noqa: BLE001 - a defect of ours: told, and survived
+                connection.invalidate()
+                for work in batch:
+                    work.error = error
+                return None
         return ledger.notice()
 
     def _begun(self) -> Connection:
