@@ -25,8 +25,9 @@ from tidegate.impact import Impact
 from tidegate.nodes import NodeRegister, TrackedNode
 from tidegate.rendering import Place, Renderings
 from xds.cache.cache import SnapshotCache
-from xds.cache.stream import NodeStream, RejectedVersion
-from xds.cache.types import ADDRESS, Key
+from xds.cache.resource import Resource
+from xds.cache.stream import NodeStream
+from xds.cache.types import ADDRESS, Key, RejectedVersion
 from xds.translate import VERSION
 
 log = structlog.get_logger("tidegate.feedback")
@@ -39,11 +40,14 @@ RETRY_SECONDS = 1.0
 class Unsettled:
     """An object whose newest revision is not live (or, deleted, not gone) everywhere yet.
 
+    `rev` is the object's, to be written when it is live; `published` is the snapshots' revision
+    that brought its newest change, to be confirmed by the streams.
     `placed` False: its pool has no fleet or it has no address, so nothing can confirm it.
     """
 
     name: str
     rev: int
+    published: int = 0
     deleted: bool = False
     placed: bool = True
     impact: set[Place] = field(default_factory=set)
@@ -105,7 +109,9 @@ class Feedback:
         entry.rev = max(entry.rev, impact.rev)
         entry.deleted = entry.deleted or impact.deleted
         entry.placed = impact.placed
-        entry.impact |= impact.touched
+        if impact.touched:
+            entry.impact |= impact.touched
+            entry.published = impact.published
         self._watch(entry)
         self._evaluate(entry)
 
@@ -134,15 +140,13 @@ class Feedback:
             key = Key(rejection.type_url, rejection.resource)
             fleet, node = rejection.fleet, rejection.node.rsplit("/", 1)[-1]
             self._rejections[fleet, node, key] = rejection
-            self._cache.restore_rejection(
-                fleet.removeprefix("fleets/"),
-                node,
-                key,
-                rejection.version,
-                message=rejection.message,
-                last_good=rejection.last_good,
-                last_good_version=rejection.last_good_version,
+            last_good = (
+                Resource(key, rejection.last_good_version, rejection.last_good)
+                if rejection.last_good
+                else None
             )
+            refused = RejectedVersion(key, rejection.version, rejection.message, last_good)
+            self._cache.restore_rejection(fleet.removeprefix("fleets/"), node, refused)
 
     # -- what the fleet view asks ----------------------------------------------------------
 
@@ -177,7 +181,7 @@ class Feedback:
         """Takes that a node runs the wanted version of these resources."""
         self._hear(stream)
         for key in keys:
-            refused = (f"fleets/{stream.fleet}", stream.node, key)
+            refused = (f"fleets/{stream.fleet}", stream.node.id, key)
             if refused in self._rejections:
                 self._clear(refused)
             self._evaluate_at(Place(stream.fleet, key))
@@ -187,7 +191,7 @@ class Feedback:
         place = Place(stream.fleet, refused.key)
         rejection = Rejection(
             fleet=f"fleets/{stream.fleet}",
-            node=f"fleets/{stream.fleet}/nodes/{stream.node}",
+            node=f"fleets/{stream.fleet}/nodes/{stream.node.id}",
             type_url=refused.key.type_url,
             resource=refused.key.name,
             version=refused.version,
@@ -205,7 +209,7 @@ class Feedback:
             version=rejection.version,
             error=rejection.message,
         )
-        identity = (rejection.fleet, stream.node, refused.key)
+        identity = (rejection.fleet, stream.node.id, refused.key)
         self._rejections[identity] = rejection
         self._outbox.rejected[identity] = rejection
         self._outbox.cleared.discard(identity)
@@ -299,7 +303,7 @@ class Feedback:
     def _confirmed(entry: Unsettled, node: TrackedNode) -> bool:
         stream = node.stream
         return stream is not None and all(
-            stream.confirmed(place.key, entry.rev)
+            stream.confirmed(place.key, entry.published)
             for place in entry.watched
             if place.fleet == node.fleet
         )

@@ -1,7 +1,7 @@
 """What only the streams know, for the API: progress, nodes, resources and their verdicts."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from google.protobuf import json_format
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -25,9 +25,6 @@ NOT_ACKING_AFTER = 10.0
 """After how many seconds an unanswered change is said to be the node's fault."""
 
 
-_NEWEST = 2**62
-
-
 class StreamsFleetView:
     """Answers `api.fleet_view.FleetView` from the streams of this process."""
 
@@ -47,12 +44,12 @@ class StreamsFleetView:
     def progress(self, name: str, revision: int) -> Progress:
         """Gives how far `revision` of an object has come on the nodes that count.
 
-        Revision 0 asks for the newest change. What is missing is named by node and resource,
-        each once, sorted.
+        An object that is not settled is asked for at its newest change, whatever `revision`
+        says. What is missing is named by node and resource, each once, sorted.
         """
         entry = self._feedback.unsettled(name)
-        if not revision:
-            revision = _NEWEST if entry is None else entry.rev
+        if entry is not None:
+            revision = entry.published
         places = self._renderings.places_of(name) if entry is None else entry.watched
         nodes = [
             node
@@ -128,17 +125,17 @@ class StreamsFleetView:
                 version=rendered.resource.version,
                 json=_as_json(rendered.resource.body),
                 objects=tuple(sorted(rendered.objects)),
-                nodes=tuple(self._verdicts(rendering.fleet, key)),
+                nodes=tuple(self._verdicts(rendering.fleet, key, rendered.resource.version)),
             )
             for key, rendered in sorted(rendering.resources.items())
         ]
 
-    def _verdicts(self, fleet: str, key: Key) -> Sequence[NodeVerdict]:
+    def _verdicts(self, fleet: str, key: Key, wanted: str) -> Sequence[NodeVerdict]:
         now = time.monotonic()
         verdicts = []
         for node in self._nodes.of(fleet):
-            refused: Mapping[str, str] = {
-                each.type_url: each.message
+            refused = {
+                each.type_url: each
                 for each in self._feedback.rejections_at(fleet, node.name.rsplit("/", 1)[-1])
                 if each.resource == key.name
             }
@@ -146,15 +143,17 @@ class StreamsFleetView:
             if stream is None:
                 state, message = NodeState.LOST, "not connected"
             elif key.type_url in refused:
-                state, message = NodeState.REJECTED, refused[key.type_url]
+                state, message = NodeState.REJECTED, refused[key.type_url].message
             elif stream.confirmed(key, stream.revision):
                 state, message = NodeState.SYNCED, ""
             else:
                 state, message = NodeState.PENDING, stream.waiting(key, now)
-            held = "" if stream is None else stream.held_version(key)
-            verdicts.append(
-                NodeVerdict(node=node.name, state=state, version=held, message=message)
-            )
+            held = ""
+            if state is NodeState.SYNCED:
+                held = wanted
+            elif state is NodeState.REJECTED:
+                held = refused[key.type_url].last_good_version
+            verdicts.append(NodeVerdict(node=node.name, state=state, version=held, message=message))
         return verdicts
 
     def effective(self, fleet: Fleet) -> Capabilities:

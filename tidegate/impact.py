@@ -4,7 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lbaas.model import names
-from lbaas.model.objects import HealthMonitor, Member, Pool, PoolTree, TenantObject, Vip
+from lbaas.model.objects import (
+    Fleet,
+    HealthMonitor,
+    Member,
+    Pool,
+    PoolTree,
+    ServiceType,
+    TenantObject,
+    Vip,
+)
 from tidegate.reading import View
 from tidegate.rendering import Place, PoolRendering
 from xds.cache.resource import Resource
@@ -32,13 +41,15 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Impact:
-    """An object to settle: the revision to confirm, the places that this pass touched for it.
+    """An object to settle: its revision `rev`, the places that this pass touched for it.
 
+    `published` is the revision under which that was published: the streams know no other.
     `placed` False: no node can confirm it yet, its pool or its address has no place.
     """
 
     name: str
     rev: int
+    published: int
     touched: frozenset[Place]
     deleted: bool = False
     placed: bool = True
@@ -55,19 +66,27 @@ def impacts(view: View, moves: Sequence[Move], published: Published) -> Iterator
                 yield Impact(
                     name=obj.name,
                     rev=obj.record.spec_rev,
+                    published=view.revision,
                     touched=frozenset(touched.get(obj.name, ())),
                     placed=_can_be_live(obj, placed=move.new is not None),
                 )
-    for name, obj in view.changed.items():
-        if name in said or not isinstance(obj, Pool | Member | HealthMonitor | Vip):
+    for name, changed in view.changed.items():
+        if name in said or isinstance(changed, Fleet | ServiceType):
             continue
         places = frozenset(touched.get(name, ()))
-        if obj.record.deleted_rev:
+        record = changed.record
+        if record.deleted_rev:
             if view.whole:
-                places |= _remains(obj, view)
-            yield Impact(name=name, rev=obj.record.deleted_rev, touched=places, deleted=True)
-        elif isinstance(obj, HealthMonitor) and obj.record.spec_rev > obj.record.live_rev:
-            yield Impact(name=name, rev=obj.record.spec_rev, touched=places)
+                places |= _remains(changed, view)
+            yield Impact(
+                name=name,
+                rev=record.deleted_rev,
+                published=view.revision,
+                touched=places,
+                deleted=True,
+            )
+        elif isinstance(changed, HealthMonitor) and record.spec_rev > record.live_rev:
+            yield Impact(name=name, rev=record.spec_rev, published=view.revision, touched=places)
 
 
 def objects_of(tree: PoolTree) -> Iterable[TenantObject]:
@@ -106,14 +125,15 @@ def _remains(obj: TenantObject, view: View) -> frozenset[Place]:
     """Gives where a node may still hold an object that was deleted before a restart."""
     match obj:
         case Pool():
-            pool, key = obj, Key(CLUSTER, obj.name)
+            owner, key = obj.name, Key(CLUSTER, obj.name)
         case Vip():
-            pool, key = _pool(obj.pool, view), Key(LISTENER, obj.name)
+            owner, key = obj.pool, Key(LISTENER, obj.name)
         case Member():
             owner = names.pool_of_member(obj.name)
-            pool, key = _pool(owner, view), Key(ENDPOINT, owner)
+            key = Key(ENDPOINT, owner)
         case _:
             return frozenset()
+    pool = _pool(owner, view)
     if pool is None or pool.placement is None or not pool.placement.fleet:
         return frozenset()
     return frozenset({Place(pool.placement.fleet.removeprefix("fleets/"), key)})

@@ -79,25 +79,25 @@ class NodeRegister:
     def opened(self, stream: NodeStream, revision: int) -> TrackedNode:
         """Takes a new stream; a node unknown or lost joins anew at `revision`."""
         nodes = self._nodes.setdefault(stream.fleet, {})
-        tracked = nodes.get(stream.node)
+        tracked = nodes.get(stream.node.id)
         if tracked is None:
             tracked = TrackedNode(
                 fleet=stream.fleet,
-                name=node_name(stream.fleet, stream.node),
+                name=node_name(stream.fleet, stream.node.id),
                 joined_rev=revision,
             )
-            nodes[stream.node] = tracked
+            nodes[stream.node.id] = tracked
         elif not tracked.counted and not tracked.streams:
             tracked.joined_rev = revision
         tracked.streams.append(stream)
         tracked.gone_since = None
-        tracked.envoy_version = stream.envoy_version
+        tracked.envoy_version = stream.node.version
         tracked.last_seen = datetime.now(UTC)
         return tracked
 
     def closed(self, stream: NodeStream) -> TrackedNode | None:
         """Takes the end of a stream; gives its node."""
-        tracked = self._nodes.get(stream.fleet, {}).get(stream.node)
+        tracked = self._nodes.get(stream.fleet, {}).get(stream.node.id)
         if tracked is None:
             return None
         tracked.streams = [other for other in tracked.streams if other is not stream]
@@ -108,7 +108,7 @@ class NodeRegister:
 
     def heard(self, stream: NodeStream) -> TrackedNode | None:
         """Takes a sign of life; gives the node if it begins to count by it, else None."""
-        tracked = self._nodes.get(stream.fleet, {}).get(stream.node)
+        tracked = self._nodes.get(stream.fleet, {}).get(stream.node.id)
         if tracked is None:
             return None
         tracked.last_seen = datetime.now(UTC)

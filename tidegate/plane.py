@@ -1,7 +1,6 @@
 """The composition root: the one place that builds every room and joins them."""
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from tidegate.nodes import NodeRegister
 from tidegate.reconcile import Reconcile
 from tidegate.rendering import Renderings
 from xds.cache.cache import SnapshotCache
-from xds.cache.stream import NodeStream, RejectedVersion
-from xds.cache.types import Key
+from xds.cache.stream import NodeStream
+from xds.cache.types import Key, RejectedVersion
 from xds.server import Server, serve
 from xds.translate import BUILT
 
@@ -70,9 +69,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
     no tenant before what it writes can be carried out. On leaving, doors close first, verdicts
     that wait are written, the store closes last.
     """
-    policy = AddressPolicy(
-        allowed_ranges=tuple(ipaddress.ip_network(each) for each in settings.member_ranges_allowed)
-    )
+    policy = AddressPolicy.of(*settings.member_ranges_allowed)
     async with AsyncExitStack() as closing:
         store = await Store.open(settings.database, built=BUILT, address_policy=policy)
         closing.push_async_callback(store.close)

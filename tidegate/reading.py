@@ -29,8 +29,8 @@ class View:
 
 def _devices(tx: Transaction) -> tuple[Mapping[str, Fleet], Mapping[str, ServiceType]]:
     return (
-        {fleet.name: fleet for fleet in fleets.all(tx)},
-        {each.name: each for each in service_types.all(tx)},
+        {fleet.name: fleet for fleet in fleets.every(tx)},
+        {each.name: each for each in service_types.every(tx)},
     )
 
 

@@ -31,10 +31,10 @@ async def test_a_member_added_among_a_thousand_pools_sends_bytes_for_one_pool(tm
         await client.project("acme")
         alone = await client.apply(tree(0))
         await client.applied(alone.pool.name)
-        before = plane.xds.sent_bytes
+        before = plane.xds.traffic.sent_bytes
         await client.member("projects/acme/pools/p0", "extra", "127.1.9.1:1")
         await client.applied("projects/acme/pools/p0/members/extra")
-        bytes_alone = plane.xds.sent_bytes - before
+        bytes_alone = plane.xds.traffic.sent_bytes - before
 
         gate = asyncio.Semaphore(AT_ONCE)
 
@@ -63,9 +63,9 @@ async def test_a_member_added_among_a_thousand_pools_sends_bytes_for_one_pool(tm
         assert len(listed) == POOLS
         assert {pool.provisioning_status for pool in listed} == {STATUS.ACTIVE}
 
-        before = plane.xds.sent_bytes
+        before = plane.xds.traffic.sent_bytes
         await client.member("projects/acme/pools/p7", "extra", "127.1.9.1:8")
         await client.applied("projects/acme/pools/p7/members/extra")
-        bytes_among_many = plane.xds.sent_bytes - before
+        bytes_among_many = plane.xds.traffic.sent_bytes - before
         # The nonce and the version grow by a few digits; nothing else may.
         assert bytes_among_many <= bytes_alone + 16, (bytes_alone, bytes_among_many)
