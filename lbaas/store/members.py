@@ -109,7 +109,7 @@ def move(tx: Transaction, name: str, to_pool: str, *, member_id: str = "") -> Me
     _check_free(tx, [after])
     MEMBERS.remove(tx, name)
     tx.record(name, old_pool, Action.PURGED)
-    stored = MEMBERS.add(tx, after)
+    stored = MEMBERS.readd(tx, after)
     tx.record(stored.name, to_pool, Action.CREATED)
     return stored
 

@@ -173,29 +173,39 @@ class Shelf(Generic[T]):
         raise AlreadyExists(self.kind.title, name)
 
     def add(self, tx: Transaction, obj: T) -> T:
-        """Stores a new object with a record of its own, and gives it."""
+        """Stores a new object with a new record, and gives it."""
         return self.add_many(tx, [obj])[0]
 
     def add_many(self, tx: Transaction, objects: Sequence[T]) -> tuple[T, ...]:
-        """Stores new objects, each with a record of its own."""
-        rev = tx.next_revision()
-        stored = tuple(
-            dataclasses.replace(
-                obj,
-                record=Record(
-                    uid=obj.record.uid or str(uuid.uuid4()),
-                    rev=rev,
-                    spec_rev=rev,
-                    live_rev=obj.record.live_rev,
-                    create_time=obj.record.create_time if obj.record.uid else tx.now,
-                    update_time=tx.now,
-                ),
-            )
-            for obj in objects
+        """Stores new objects, each with a new record: uid, times and this work's revision."""
+        rev, now = tx.next_revision(), tx.now
+        return self._insert_all(
+            tx,
+            [
+                dataclasses.replace(
+                    obj,
+                    record=Record(
+                        uid=str(uuid.uuid4()),
+                        rev=rev,
+                        spec_rev=rev,
+                        create_time=now,
+                        update_time=now,
+                    ),
+                )
+                for obj in objects
+            ],
         )
+
+    def readd(self, tx: Transaction, obj: T) -> T:
+        """Stores under its new name an object that was taken away under its old one."""
+        rev = tx.next_revision()
+        record = dataclasses.replace(obj.record, rev=rev, spec_rev=rev, update_time=tx.now)
+        return self._insert_all(tx, [dataclasses.replace(obj, record=record)])[0]
+
+    def _insert_all(self, tx: Transaction, stored: Sequence[T]) -> tuple[T, ...]:
         if stored:
             tx.connection.execute(self._insert, [self._row(obj) for obj in stored])
-        return stored
+        return tuple(stored)
 
     def put(self, tx: Transaction, obj: T) -> T:
         """Stores an object as it is, record and all, over the old one."""
