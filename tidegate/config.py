@@ -39,10 +39,6 @@ class Settings(BaseSettings):
         default=timedelta(seconds=30),
         description="how long a node's stream may be gone before the node no longer counts",
     )
-    report_interval: timedelta = Field(
-        default=timedelta(milliseconds=100),
-        description="verdicts are written at once when quiet, and at most this often",
-    )
 
     @classmethod
     def settings_customise_sources(

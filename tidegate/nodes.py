@@ -169,7 +169,7 @@ class NodeRegister:
             state = NodeState.LOST if not node.counted else NodeState.PENDING
         elif rejected:
             state = NodeState.REJECTED
-        elif not node.counted:
+        elif not node.counted and not stream.in_step(node.joined_rev):
             state = NodeState.JOINING
         else:
             state = NodeState.PENDING if pending else NodeState.SYNCED

@@ -76,13 +76,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         cache = SnapshotCache()
         renderings = Renderings()
         nodes = NodeRegister(lost_after=settings.lost_after.total_seconds())
-        feedback = Feedback(
-            store,
-            cache,
-            renderings,
-            nodes,
-            report_interval=settings.report_interval.total_seconds(),
-        )
+        feedback = Feedback(store, cache, renderings, nodes)
         view = StreamsFleetView(cache, renderings, feedback, nodes)
         reconcile = Reconcile(
             store,

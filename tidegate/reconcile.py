@@ -189,12 +189,18 @@ class Reconcile:
 
     # -- placing ---------------------------------------------------------------------------
 
+    def _service_type(self, name: str) -> ServiceType | None:
+        """Gives the service type a pool asks for; the default one if it names none."""
+        if name:
+            return self._service_types.get(name)
+        return next((each for each in self._service_types.values() if each.default), None)
+
     async def _place(self, homeless: Sequence[PoolTree]) -> None:
         """Chooses a fleet for each pool that has none, and stores the choices together."""
         decisions: list[tuple[str, Decision]] = []
         carried = {name: fleet.pools for name, fleet in self._fleets.items()}
         for tree in homeless:
-            service_type = self._service_types.get(tree.pool.service_type)
+            service_type = self._service_type(tree.pool.service_type)
             if service_type is None:
                 continue
             candidates = [

@@ -52,7 +52,7 @@ def settings(folder: Path, **more: Any) -> Settings:
 
 def node_bootstrap(fleet: str, node: str, xds_port: int) -> dict[str, Any]:
     """What `tidegate bootstrap` gives, with the admin interface where the harness wants it."""
-    made = bootstrap(fleet=fleet, node=node, xds_addresses=[("127.0.0.1", xds_port)])
+    made = bootstrap(fleet=fleet, node=node, xds_address=[("127.0.0.1", xds_port)])
     config = json.loads(to_json(made))
     config["admin"] = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}}
     return config

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from lbaas.model.enums import NodeState
 from lbaas.model.objects import Node
 from tidegate.nodes import NodeRegister
+from xds.cache.types import NodeInfo
 
 
 @dataclass(eq=False)
 class Stream:
     """As much of a stream as the register looks at."""
 
-    node: str = "n1"
+    node: NodeInfo = field(default_factory=lambda: NodeInfo(id="n1", version="1.40.0"))
     fleet: str = "edge"
-    envoy_version: str = "1.40.0"
     revision: int = 7
     step: bool = False
     pending: dict = field(default_factory=dict)
