@@ -6,11 +6,14 @@ loopback runs on this machine: every caller has the operator's role, in every pr
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc.aio
 
 from lbaas.model.errors import PermissionDenied
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+"""What gRPC knows of a call."""
 
 
 class Role(StrEnum):
@@ -38,6 +41,6 @@ class Caller:
             raise PermissionDenied("only an operator may do this", reason="OPERATOR_ROLE_REQUIRED")
 
 
-def caller_of(context: "grpc.aio.ServicerContext[Any, Any]") -> Caller:
+def caller_of(context: Context) -> Caller:
     """Gives who makes the call in this context."""
     return Caller(subject=context.peer(), role=Role.OPERATOR)

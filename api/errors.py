@@ -64,6 +64,15 @@ class Unimplemented(LbaasError):
 _CODES[Unimplemented] = code_pb2.UNIMPLEMENTED
 
 
+class Stopping(Unavailable):
+    """The server ends; another one, or this one again, will answer."""
+
+    def __init__(self) -> None:
+        """Takes nothing."""
+        super().__init__("the server is stopping; call again")
+        self.reason = "SERVER_STOPPING"
+
+
 def to_status(error: BaseException) -> status_pb2.Status:
     """Gives the google.rpc.Status of an error; of an unknown one, INTERNAL with an opaque id.
 

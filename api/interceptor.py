@@ -7,7 +7,7 @@ that cannot be read is INVALID_ARGUMENT, an exception is what `api.errors` says 
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import grpc
 import grpc.aio
@@ -21,16 +21,25 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _DETAILS_KEY = "grpc-status-details-bin"
 
 
+if TYPE_CHECKING:
+    # The stubs' generics; at run time the classes take no parameters.
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Interceptor = grpc.aio.ServerInterceptor[Any, Any]
+else:
+    Handler = grpc.RpcMethodHandler
+    Interceptor = grpc.aio.ServerInterceptor
+
+
 class Unreadable(NamedTuple):
     """Stands for a request whose bytes are not a message of the method's type."""
 
     problem: str
 
 
-class _Handler(grpc.RpcMethodHandler[Any, Any]):
+class _Handler(Handler):
     """A method with its errors and its bytes minded."""
 
-    def __init__(self, inner: "grpc.RpcMethodHandler[Any, Any]") -> None:
+    def __init__(self, inner: Handler) -> None:
         self.request_streaming = inner.request_streaming
         self.response_streaming = inner.response_streaming
         self.request_deserializer = _reading(inner.request_deserializer)
@@ -41,19 +50,17 @@ class _Handler(grpc.RpcMethodHandler[Any, Any]):
         self.stream_stream = inner.stream_stream and _streaming(inner.stream_stream)
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor[Any, Any]):
+class ErrorInterceptor(Interceptor):
     """Maps every error of every method to a google.rpc.Status; lets no exception text out."""
 
     def __init__(self) -> None:
-        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
         self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]
-        ],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> Handler:
         """Gives the method's handler, wrapped once and kept; None for an unknown method."""
         method = handler_call_details.method
         wrapped = self._wrapped.get(method)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -12,9 +12,10 @@ from api.conversion.statuses import Facts, OperatorMessage, TenantMessage
 from api.field_mask import merged
 from api.mutation import Mutating, mutate
 from api.serving import Seen, Serving
+from lbaas.model import names
 from lbaas.model.errors import NotFound, Violation
 from lbaas.model.filter import Filter
-from lbaas.model.names import Kind, check_id, check_name, new_id, project_of
+from lbaas.model.names import Kind, check_id, check_name, project_of
 from lbaas.model.objects import StoredObject
 from lbaas.model.rules import AddressPolicy
 from lbaas.store.transaction import Transaction
@@ -35,7 +36,7 @@ class Updating(Mutating, Protocol):
         """Gives the mask; whether there is one, `HasField` tells."""
         ...
 
-    def HasField(self, field_name: str, /) -> bool:  # noqa: N802
+    def HasField(self, field_name: Literal["update_mask"]) -> bool:  # noqa: N802
         """Tells whether a field is set."""
         ...
 
@@ -209,10 +210,33 @@ class StandardMethods(Generic[O, M]):
 
         return await self._mutate(request, reading=reading, scope=name, work=work)
 
-    async def act(self, request: Mutating, *, name: str, action: Callable[[Transaction], O]) -> M:
-        """Does anything else to one object (delete, associate) and gives it as it is then."""
+    async def act(
+        self,
+        request: Mutating,
+        *,
+        name: str,
+        action: Callable[[Transaction], O],
+        references: Sequence[tuple[Kind, str, str]] = (),
+        new_id: tuple[str, str] = ("", ""),
+    ) -> M:
+        """Does anything else to one object (delete, associate) and gives it as it is then.
+
+        Args:
+            request: Asked for `validate_only` and `request_id`.
+            name: The object's name.
+            action: What is done.
+            references: Other objects, of the same project: kind, request's field, name.
+            new_id: The request's field of an id that the caller may choose, and the id or "".
+        """
         reading = Reading()
         reading.add(check_name(self._resource.kind, name))
+        for kind, field, reference in references:
+            reading.add(check_name(kind, reference, field=field))
+        if new_id[1]:
+            reading.add(check_id(new_id[1], field=new_id[0]))
+        if not reading.violations:
+            for kind, _, reference in references:
+                refuse_foreign(name, kind, reference)
         seen = self._resource.see(self._serving, name)
         return await self._mutate(
             request,
@@ -302,5 +326,7 @@ class StandardMethods(Generic[O, M]):
         collection = resource.kind.pattern.rsplit("/", 1)[0]
         prefix = parent if resource.parent is not None else ""
         return "/".join(
-            part for part in (prefix, collection.rsplit("/", 1)[-1], object_id or new_id()) if part
+            part
+            for part in (prefix, collection.rsplit("/", 1)[-1], object_id or names.new_id())
+            if part
         )

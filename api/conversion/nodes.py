@@ -1,0 +1,36 @@
+"""Nodes and what they refuse: only shown, never read."""
+
+from collections.abc import Sequence
+
+from api.conversion.statuses import write_time
+from lbaas.model.objects import NodeView, Rejection
+from lbaas.v1 import fleet_pb2
+
+
+def show_node(node: NodeView, rejections: Sequence[Rejection]) -> fleet_pb2.Node:
+    """Gives a node as the streams know it, with what it refuses."""
+    message = fleet_pb2.Node(
+        name=node.name,
+        state=fleet_pb2.NodeState.Code.Value(node.state),
+        connected=node.connected,
+        envoy_version=node.envoy_version,
+        base_revision=node.base_rev,
+        pending=node.pending,
+        rejections=[_show_rejection(each) for each in rejections],
+    )
+    write_time(message.last_seen_time, node.last_seen)
+    return message
+
+
+def _show_rejection(rejection: Rejection) -> fleet_pb2.Rejection:
+    message = fleet_pb2.Rejection(
+        node=rejection.node,
+        type_url=rejection.type_url,
+        resource=rejection.resource,
+        version=rejection.version,
+        message=rejection.message,
+        objects=[name for name, _ in rejection.objects],
+        last_good_version=rejection.last_good_version,
+    )
+    write_time(message.time, rejection.time)
+    return message

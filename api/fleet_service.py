@@ -1,0 +1,154 @@
+"""FleetService: fleets for operators; nodes, which nobody writes."""
+
+from api.caller import Context, caller_of
+from api.conversion.nodes import show_node
+from api.conversion.reading import Reading
+from api.resources import FLEETS
+from api.serving import Serving
+from api.standard_methods import StandardMethods
+from lbaas.model.errors import NotFound
+from lbaas.model.filter import parse
+from lbaas.model.names import FLEET, NODE, check_name, fleet_of_node
+from lbaas.model.objects import Fleet, NodeView, Rejection
+from lbaas.store import fleets, rejections
+from lbaas.store.shelf import check_etag
+from lbaas.store.transaction import Transaction
+from lbaas.v1 import fleet_pb2, fleet_service_pb2
+from lbaas.v1.fleet_service_pb2_grpc import FleetServiceServicer
+
+
+class FleetService(FleetServiceServicer):
+    """Fleets and their nodes."""
+
+    def __init__(self, serving: Serving) -> None:
+        """Takes what all servicers share."""
+        self._serving = serving
+        self._methods = StandardMethods(FLEETS, serving)
+
+    async def CreateFleet(
+        self, request: fleet_service_pb2.CreateFleetRequest, context: Context
+    ) -> fleet_pb2.Fleet:
+        """Creates a fleet; pools that fit nowhere else may be placed on it."""
+        caller_of(context).must_operate()
+        return await self._methods.create(
+            request,
+            parent="",
+            object_id=request.fleet_id,
+            message=request.fleet if request.HasField("fleet") else None,
+        )
+
+    async def GetFleet(
+        self, request: fleet_service_pb2.GetFleetRequest, context: Context
+    ) -> fleet_pb2.Fleet:
+        """Gives one fleet."""
+        caller_of(context).must_operate()
+        return await self._methods.get(request.name)
+
+    async def ListFleets(
+        self, request: fleet_service_pb2.ListFleetsRequest, context: Context
+    ) -> fleet_service_pb2.ListFleetsResponse:
+        """Gives a page of fleets."""
+        caller_of(context).must_operate()
+        found, token = await self._methods.page(request)
+        return fleet_service_pb2.ListFleetsResponse(fleets=found, next_page_token=token)
+
+    async def UpdateFleet(
+        self, request: fleet_service_pb2.UpdateFleetRequest, context: Context
+    ) -> fleet_pb2.Fleet:
+        """Updates a fleet; pools that it carries stay."""
+        caller_of(context).must_operate()
+        return await self._methods.update(request, message=request.fleet)
+
+    async def DeleteFleet(
+        self, request: fleet_service_pb2.DeleteFleetRequest, context: Context
+    ) -> fleet_pb2.Fleet:
+        """Deletes a fleet that carries nothing."""
+        caller_of(context).must_operate()
+        return await self._methods.act(
+            request,
+            name=request.name,
+            action=lambda tx: fleets.delete(tx, request.name, etag=request.etag),
+        )
+
+    async def DrainFleet(
+        self, request: fleet_service_pb2.DrainFleetRequest, context: Context
+    ) -> fleet_pb2.Fleet:
+        """Has a fleet take no new pools."""
+        caller_of(context).must_operate()
+        return await self._methods.act(
+            request,
+            name=request.name,
+            action=lambda tx: _set_draining(tx, request.name, etag=request.etag, draining=True),
+        )
+
+    async def UndrainFleet(
+        self, request: fleet_service_pb2.UndrainFleetRequest, context: Context
+    ) -> fleet_pb2.Fleet:
+        """Has a fleet take pools again."""
+        caller_of(context).must_operate()
+        return await self._methods.act(
+            request,
+            name=request.name,
+            action=lambda tx: _set_draining(tx, request.name, etag=request.etag, draining=False),
+        )
+
+    async def GetNode(
+        self, request: fleet_service_pb2.GetNodeRequest, context: Context
+    ) -> fleet_pb2.Node:
+        """Gives one node, as the streams know it now."""
+        caller_of(context).must_operate()
+        reading = Reading()
+        reading.add(check_name(NODE, request.name))
+        reading.finish()
+        fleet = fleet_of_node(request.name)
+        refused = await self._serving.store.read(lambda tx: _refused(tx, fleet))
+        for node in self._serving.view.nodes(fleet):
+            if node.name == request.name:
+                return show_node(node, refused.get(node.name, ()))
+        raise NotFound(NODE.title, request.name)
+
+    async def ListNodes(
+        self, request: fleet_service_pb2.ListNodesRequest, context: Context
+    ) -> fleet_service_pb2.ListNodesResponse:
+        """Gives a page of a fleet's nodes, as the streams know them now."""
+        caller_of(context).must_operate()
+        fleet = request.parent
+        reading = Reading()
+        reading.add(check_name(FLEET, fleet, field="parent"))
+        reading.finish()
+        page = self._serving.pager.page(
+            page_size=request.page_size,
+            page_token=request.page_token,
+            collection=NODE.pattern,
+            scope=f"{fleet}\0{request.filter}",
+        )
+        wanted = parse(request.filter, NodeView)
+        refused = await self._serving.store.read(lambda tx: _refused(tx, fleet))
+        found = sorted(
+            (
+                node
+                for node in self._serving.view.nodes(fleet)
+                if node.name > page.after and wanted.matches(node)
+            ),
+            key=lambda node: node.name,
+        )
+        shown = [show_node(node, refused.get(node.name, ())) for node in found[: page.size]]
+        more = len(found) > page.size
+        return fleet_service_pb2.ListNodesResponse(
+            nodes=shown, next_page_token=page.token(shown[-1].name) if more else ""
+        )
+
+
+def _set_draining(tx: Transaction, name: str, *, etag: str, draining: bool) -> Fleet:
+    check_etag(name, fleets.get(tx, name).record, etag)
+    return fleets.set_draining(tx, name, draining)
+
+
+def _refused(tx: Transaction, fleet: str) -> dict[str, tuple[Rejection, ...]]:
+    """Gives what each node of a fleet refuses; NotFound where there is no such fleet."""
+    fleets.get(tx, fleet)
+    found: dict[str, tuple[Rejection, ...]] = {}
+    for rejection in rejections.all(tx):
+        if rejection.fleet == fleet:
+            found[rejection.node] = (*found.get(rejection.node, ()), rejection)
+    return found

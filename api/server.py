@@ -1,0 +1,216 @@
+"""The management API's gRPC server."""
+
+import ipaddress
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol, cast
+
+import grpc.aio
+from grpc_channelz.v1 import channelz, channelz_pb2, channelz_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from api.fleet_service import FleetService
+from api.fleet_view import FleetView
+from api.health_monitor_service import HealthMonitorService
+from api.interceptor import ErrorInterceptor
+from api.load_balancer_service import LoadBalancerService
+from api.member_service import MemberService
+from api.paging import Pager
+from api.pool_service import PoolService
+from api.quota_service import QuotaService
+from api.reflection import add_reflection
+from api.service_type_service import ServiceTypeService
+from api.serving import Serving
+from api.vip_service import VipService
+from lbaas.model.errors import FailedPrecondition
+from lbaas.store.store import Store
+from lbaas.v1 import (
+    fleet_service_pb2,
+    fleet_service_pb2_grpc,
+    health_monitor_service_pb2,
+    health_monitor_service_pb2_grpc,
+    load_balancer_service_pb2,
+    load_balancer_service_pb2_grpc,
+    member_service_pb2,
+    member_service_pb2_grpc,
+    pool_service_pb2,
+    pool_service_pb2_grpc,
+    quota_service_pb2,
+    quota_service_pb2_grpc,
+    service_type_service_pb2,
+    service_type_service_pb2_grpc,
+    vip_service_pb2,
+    vip_service_pb2_grpc,
+)
+
+LARGEST_MESSAGE = 4 * 1024 * 1024
+LARGEST_METADATA = 16 * 1024
+HEARTBEAT = timedelta(seconds=15)
+STOP_SECONDS = 2.0
+"""How long calls may still take when the server stops; watches and waits end at once."""
+
+_FILES = (
+    fleet_service_pb2.DESCRIPTOR,
+    health_monitor_service_pb2.DESCRIPTOR,
+    load_balancer_service_pb2.DESCRIPTOR,
+    member_service_pb2.DESCRIPTOR,
+    pool_service_pb2.DESCRIPTOR,
+    quota_service_pb2.DESCRIPTOR,
+    service_type_service_pb2.DESCRIPTOR,
+    vip_service_pb2.DESCRIPTOR,
+)
+SERVICES: tuple[str, ...] = tuple(
+    service.full_name for file in _FILES for service in file.services_by_name.values()
+)
+"""The full names of the API's services."""
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+    ("grpc.max_metadata_size", LARGEST_METADATA // 2),
+    ("grpc.absolute_max_metadata_size", LARGEST_METADATA),
+    ("grpc.enable_channelz", 1),
+    # Two servers on one port would share its connections at random.
+    ("grpc.so_reuseport", 0),
+    # A herd of clients that come back at once is refused at the default (grpcio 1.85, measured).
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
+)
+
+
+# The stubs of both know their synchronous halves only.
+_health_aio = cast("Any", health).aio
+_channelz_aio = cast("Any", channelz).aio
+
+
+class HealthChecks(Protocol):
+    """gRPC's health service."""
+
+    async def set(self, service: str, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        """Says how a service is."""
+        ...
+
+    async def enter_graceful_shutdown(self) -> None:
+        """Says that all services are going."""
+        ...
+
+
+@dataclass(slots=True)
+class ApiServer:
+    """A server that runs."""
+
+    port: int
+    _server: grpc.aio.Server
+    _serving: Serving
+    _health: HealthChecks
+
+    async def stop(self) -> None:
+        """Ends watches and waits, lets other calls finish, then closes the door."""
+        await self._health.enter_graceful_shutdown()
+        self._serving.stop()
+        await self._server.stop(STOP_SECONDS)
+
+
+async def serve_api(
+    store: Store,
+    view: FleetView,
+    address: str,
+    *,
+    page_secret: bytes = b"",
+    heartbeat: timedelta = HEARTBEAT,
+) -> ApiServer:
+    """Starts the API's server on a store that is open.
+
+    Args:
+        store: Where everything is kept.
+        view: What only the streams know.
+        address: `host:port`, on loopback; port 0 takes a free one.
+        page_secret: Signs page tokens; processes of one plane share it. Empty: a random one.
+        heartbeat: After how much silence a watch shows a sign of life.
+
+    Raises:
+        FailedPrecondition: The address is not loopback, or cannot be listened on.
+    """
+    refuse_beyond_loopback(address)
+    server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
+    serving, checks = await add_services(
+        server, store, view, page_secret=page_secret, heartbeat=heartbeat
+    )
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise FailedPrecondition(
+            f"cannot listen on {address!r}: is it in use?",
+            reason="CANNOT_LISTEN",
+            subject=address,
+        ) from error
+    await server.start()
+    return ApiServer(port, server, serving, checks)
+
+
+async def add_services(
+    server: grpc.aio.Server,
+    store: Store,
+    view: FleetView,
+    *,
+    page_secret: bytes = b"",
+    heartbeat: timedelta = HEARTBEAT,
+) -> tuple[Serving, HealthChecks]:
+    """Adds the API's services, health, channelz and reflection to a server.
+
+    The server must have been made with `ErrorInterceptor`. Gives what to stop with it.
+    """
+    serving = Serving(
+        store=store,
+        view=view,
+        pager=Pager(page_secret or secrets.token_bytes(32)),
+        heartbeat=heartbeat,
+    )
+    pool_service_pb2_grpc.add_PoolServiceServicer_to_server(PoolService(serving), server)
+    member_service_pb2_grpc.add_MemberServiceServicer_to_server(MemberService(serving), server)
+    health_monitor_service_pb2_grpc.add_HealthMonitorServiceServicer_to_server(
+        HealthMonitorService(serving), server
+    )
+    vip_service_pb2_grpc.add_VipServiceServicer_to_server(VipService(serving), server)
+    load_balancer_service_pb2_grpc.add_LoadBalancerServiceServicer_to_server(
+        LoadBalancerService(serving), server
+    )
+    service_type_service_pb2_grpc.add_ServiceTypeServiceServicer_to_server(
+        ServiceTypeService(serving), server
+    )
+    fleet_service_pb2_grpc.add_FleetServiceServicer_to_server(FleetService(serving), server)
+    quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(QuotaService(serving), server)
+    checks: HealthChecks = _health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    for service in ("", *SERVICES):
+        await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
+    channelz_pb2_grpc.add_ChannelzServicer_to_server(_channelz_aio.ChannelzServicer(), server)
+    add_reflection(
+        server,
+        [
+            *SERVICES,
+            health.SERVICE_NAME,
+            channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name,
+        ],
+    )
+    return serving, checks
+
+
+def refuse_beyond_loopback(address: str) -> None:
+    """Refuses to listen where others could call, for callers cannot be told apart yet.
+
+    Raises:
+        FailedPrecondition: The address is not loopback.
+    """
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback:
+        raise FailedPrecondition(
+            f"refusing to listen on {address!r}: without authentication the API listens on"
+            " loopback only (127.0.0.1, ::1 or localhost)",
+            reason="AUTHENTICATION_REQUIRED",
+            subject=address,
+        )
