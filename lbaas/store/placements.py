@@ -119,7 +119,8 @@ def _arrive(tx: Transaction, pool: str, fleet: Fleet) -> None:
             reason="FLEET_FULL",
             subject=fleet.name,
         )
-    for vip in living_vips(tx, [pool]):
+    # Those that name their address first, or one that takes any might take theirs.
+    for vip in sorted(living_vips(tx, [pool]), key=lambda vip: not vip.address):
         _bring(tx, fleet, vip)
 
 
