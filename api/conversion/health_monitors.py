@@ -16,7 +16,7 @@ def read_health_monitor(
         name=name,
         display_name=message.display_name,
         description=message.description,
-        labels=dict(message.labels),
+        labels=dict(sorted(message.labels.items())),
         admin_state_up=message.admin_state_up if message.HasField("admin_state_up") else True,
         type=reading.choice(
             "type",

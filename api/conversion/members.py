@@ -14,7 +14,7 @@ def read_member(message: member_pb2.Member, name: str, reading: Reading) -> Memb
         name=name,
         display_name=message.display_name,
         description=message.description,
-        labels=dict(message.labels),
+        labels=dict(sorted(message.labels.items())),
         admin_state_up=message.admin_state_up if message.HasField("admin_state_up") else True,
         address=message.address,
         port=message.port,

@@ -23,7 +23,7 @@ def read_service_type(
         name=name,
         display_name=message.display_name,
         description=message.description,
-        labels=dict(message.labels),
+        labels=dict(sorted(message.labels.items())),
         default=message.default,
         fleet_kind=reading.optional_choice(
             "fleet_kind", message.fleet_kind, enums_pb2.FleetKind.Code.Name, FleetKind
@@ -66,7 +66,7 @@ def read_fleet(message: fleet_pb2.Fleet, name: str, reading: Reading) -> Fleet:
         name=name,
         display_name=message.display_name,
         description=message.description,
-        labels=dict(message.labels),
+        labels=dict(sorted(message.labels.items())),
         kind=kind or FleetKind.EDGE,
         service_types=tuple(message.service_types),
         capabilities=(

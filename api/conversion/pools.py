@@ -14,7 +14,7 @@ def read_pool(message: pool_pb2.Pool, name: str, reading: Reading) -> Pool:
         name=name,
         display_name=message.display_name,
         description=message.description,
-        labels=dict(message.labels),
+        labels=dict(sorted(message.labels.items())),
         admin_state_up=message.admin_state_up if message.HasField("admin_state_up") else True,
         protocol=reading.choice(
             "protocol",

@@ -14,7 +14,7 @@ def read_vip(message: vip_pb2.Vip, name: str, reading: Reading) -> Vip:
         name=name,
         display_name=message.display_name,
         description=message.description,
-        labels=dict(message.labels),
+        labels=dict(sorted(message.labels.items())),
         admin_state_up=message.admin_state_up if message.HasField("admin_state_up") else True,
         pool=message.pool,
         address=message.address,

@@ -1,0 +1,41 @@
+"""A real server of the API on a real store."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from api.server import ApiServer, serve_api
+from lbaas.model.capabilities import EVERYTHING
+from lbaas.store.store import Store
+from tests.api.client import Client
+from tests.api.fleet_side import FleetSide
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await Store.open(f"sqlite:///{tmp_path / 'store.db'}", built=EVERYTHING)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def fleet_side() -> FleetSide:
+    return FleetSide()
+
+
+@pytest.fixture
+async def server(store: Store, fleet_side: FleetSide) -> AsyncIterator[ApiServer]:
+    server = await serve_api(
+        store, fleet_side, "127.0.0.1:0", heartbeat=timedelta(milliseconds=200)
+    )
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def client(server: ApiServer) -> AsyncIterator[Client]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield Client(channel)
