@@ -13,6 +13,19 @@ from xds.server import AddressNotBound, Server, ServerOptions, UnsafeAddress, se
 CLIENTS = pytest.mark.parametrize("client", [DeltaClient, SotwClient])
 
 
+class Closing:
+    """An observer that tells when a stream is closed."""
+
+    def __init__(self, closed: asyncio.Event) -> None:
+        self._closed = closed
+
+    def opened(self, stream): ...
+    def confirmed(self, stream, keys): ...
+    def rejected(self, stream, rejection): ...
+    def closed(self, stream):
+        self._closed.set()
+
+
 @CLIENTS
 async def test_a_first_request_without_a_node_is_refused(client, address):
     async with client(address) as stream:
@@ -104,15 +117,7 @@ async def test_what_a_node_says_of_itself_is_kept(client, cache, server, address
 async def test_a_stream_that_ended_is_forgotten(client, cache, server, address):
     cache.publish("fleet", [])
     closed = asyncio.Event()
-
-    class Watch:
-        def opened(self, stream): ...
-        def confirmed(self, stream, keys): ...
-        def rejected(self, stream, rejection): ...
-        def closed(self, stream):
-            closed.set()
-
-    cache.observer = Watch()
+    cache.observer = Closing(closed)
     async with client(address) as stream:
         await stream.send(CDS)
         await stream.take(CDS)
@@ -163,22 +168,24 @@ async def test_an_overdue_answer_closes_the_stream_unless_warming_may_hold_it(
 
 @CLIENTS
 async def test_a_client_that_does_not_read_is_cut_and_delays_nobody(client, cache):
+    closed = asyncio.Event()
     cache.publish("fleet", [])
-    options = ServerOptions(write_stall=0.5)
     async with (
-        await serve(cache, "127.0.0.1:0", options=options) as server,
+        await serve(cache, "127.0.0.1:0", options=ServerOptions(write_stall=0.5)) as server,
         client(f"127.0.0.1:{server.port}", node="slow") as slow,
         client(f"127.0.0.1:{server.port}", node="quick") as quick,
     ):
         for stream in (slow, quick):
             await stream.send(CDS)
             await stream.take(CDS)
-        big = [resources.cluster(f"{'x' * 200}{index}") for index in range(40_000)]
-        cache.publish("fleet", big)
-        answer = await quick.receive(CDS)
-        while len(answer.resources) < 1000:
-            answer = await quick.receive()
-        assert (await slow.status(within=10))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+        cache.observer = Closing(closed)
+        big = resources.cluster("big")
+        big.metadata.filter_metadata["filler"]["text"] = "x" * (30 << 20)
+        cache.publish("fleet", [big])
+        assert len((await quick.take(CDS)).resources) == 1
+        async with asyncio.timeout(5):
+            await closed.wait()
+        assert [stream.node.id for stream in server.service.streams] == ["quick"]
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:18000", "example.com:1"])
@@ -199,3 +206,14 @@ async def test_loopback_is_served(address, tmp_path):
 async def test_a_taken_port_is_an_error_of_the_room(server: Server):
     with pytest.raises(AddressNotBound, match="cannot listen"):
         await serve(SnapshotCache(), f"127.0.0.1:{server.port}")
+
+
+async def test_a_fault_of_the_core_is_not_told_to_the_client(cache, address, monkeypatch, caplog):
+    def broken(**_arguments):
+        raise RuntimeError("a secret of the server")
+
+    monkeypatch.setattr(cache, "connect", broken)
+    async with DeltaClient(address) as stream:
+        await stream.send(CDS)
+        assert await stream.status() == (grpc.StatusCode.INTERNAL, "internal error")
+    assert "a secret of the server" in caplog.text

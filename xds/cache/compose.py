@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from xds.cache.channel import MOST_IN_FLIGHT, Channel, Flight, Queue
 from xds.cache.full_set import full_set, would_lose
 from xds.cache.gates import Verdict, leaving_with, step
-from xds.cache.resource import Resource
+from xds.cache.resource import Resource, empty_runtime
 from xds.cache.snapshot import total
 from xds.cache.state import State
 from xds.cache.subscription import FULL_SETS
-from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key, Response
+from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, RUNTIME, Key, Response
 
 BYTES = 1 << 20
 """Bytes after which a response is closed, where it may be split."""
@@ -159,14 +159,18 @@ class Composer:
         if channel.flights:
             return
         batch = self._everything(channel, Batch(), now)
+        stand_ins: list[Resource] = []
         for name in [name for name, resource in batch.entries.items() if resource is None]:
             # There is no word for it: the client forgets it with what referred to it.
             del batch.entries[name]
+            if channel.type_url == RUNTIME:
+                stand_ins.append(empty_runtime(name))
             key = Key(channel.type_url, name)
             if key in self._state.cursor.pending:
                 self._state.learn(key, (None,))
-        if batch.entries or channel.owed:
-            yield from self._send(channel, batch, now)
+        if batch.entries or channel.owed or stand_ins:
+            changed = [resource for resource in batch.entries.values() if resource is not None]
+            yield from self._send(channel, batch, now, full=[*changed, *stand_ins])
 
     def _send(
         self, channel: Channel, batch: Batch, now: float, *, full: list[Resource] | None = None

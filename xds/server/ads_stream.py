@@ -7,6 +7,7 @@ take it, so the newest wins, and a slow client holds back nobody but itself.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from xds.cache import NodeInfo, NodeStream, Request, Response, SnapshotCache
 from xds.server.framing import Malformed, read_delta, read_sotw, write_delta, write_sotw
 from xds.server.options import ServerOptions
 from xds.server.traffic import Traffic
+
+_log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -40,8 +43,13 @@ STATE_OF_THE_WORLD = Dialect(delta=False, read=read_sotw, write=write_sotw)
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
-    """Why a stream ends."""
+class End:
+    """Why a stream ends.
+
+    Attributes:
+        code: the gRPC status.
+        reason: its text, for the client.
+    """
 
     code: grpc.StatusCode
     reason: str
@@ -76,31 +84,34 @@ class AdsStream:
         self._fleet_of = fleet_of
         self._total = total
         self._wake = asyncio.Event()
-        self._end: _End | None = None
+        self._end: End | None = None
         self._clock = asyncio.get_running_loop().time
 
     def end(self, code: grpc.StatusCode, reason: str) -> None:
         """Asks the stream to end with a status, once what is being written is out."""
-        self._end = self._end or _End(code, reason)
+        self._end = self._end or End(code, reason)
         self._wake.set()
 
-    async def serve(self, context: Context) -> None:
-        """Serves the stream until the client goes, misbehaves or is told to go."""
+    async def serve(self, context: Context) -> End | None:
+        """Serves the stream until the client goes, misbehaves or is told to go.
+
+        Returns:
+            The status to end it with; None if the client has ended it.
+        """
         first = await context.read()
         if not isinstance(first, bytes):  # the end
-            return
+            return None
         try:
             core = self._open(first)
         except Malformed as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            return End(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         reading = asyncio.create_task(self._read(context, core))
         try:
             await self._write(context, core)
         finally:
             reading.cancel()
             self._cache.disconnect(core)
-        if self._end is not None and self._end.code is not grpc.StatusCode.OK:
-            await context.abort(self._end.code, self._end.reason)
+        return self._end
 
     def _open(self, first: bytes) -> NodeStream:
         """Opens the stream in the cache with what the first message says (rules 1, 2, 8)."""
@@ -125,6 +136,13 @@ class AdsStream:
         self._wake.set()
 
     async def _read(self, context: Context, core: NodeStream) -> None:
+        try:
+            await self._take(context, core)
+        except Exception:  # noqa: BLE001 - whatever it is, the client is told nothing of it
+            _log.exception("reading from node %s of fleet %s", core.node.id, core.fleet)
+            self.end(grpc.StatusCode.INTERNAL, "internal error")
+
+    async def _take(self, context: Context, core: NodeStream) -> None:
         while isinstance(data := await context.read(), bytes):
             try:
                 request, _ = self._dialect.read(data)
@@ -132,7 +150,7 @@ class AdsStream:
                 self.end(grpc.StatusCode.INVALID_ARGUMENT, str(error))
                 return
             self._receive(core, request)
-        self.end(grpc.StatusCode.OK, "the client has ended its requests")
+        self.end(grpc.StatusCode.OK, "")
 
     async def _write(self, context: Context, core: NodeStream) -> None:
         answered = False

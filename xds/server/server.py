@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import Callable
 from typing import Self
 
 import grpc
 
 from xds.cache import NodeInfo, SnapshotCache
-from xds.server.ads_stream import DELTA, STATE_OF_THE_WORLD, AdsStream, Context, Dialect
+from xds.server.ads_stream import DELTA, STATE_OF_THE_WORLD, AdsStream, Context, Dialect, End
 from xds.server.errors import AddressNotBound, UnsafeAddress
 from xds.server.options import ServerOptions
 from xds.server.traffic import Traffic
+
+_log = logging.getLogger(__name__)
 
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _DEFAULTS = ServerOptions()
@@ -93,9 +96,16 @@ class AdsService:
             )
             self._streams.add(stream)
             try:
-                await stream.serve(context)
+                end = await stream.serve(context)
+            except Exception:  # noqa: BLE001 - grpcio would tell the client what Python said
+                _log.exception("serving %s", context.peer())
+                end = End(grpc.StatusCode.INTERNAL, "internal error")
             finally:
                 self._streams.discard(stream)
+            # To a client that does not read, this waits until its connection ends: it holds what
+            # was being written, one response, and nothing else.
+            if end is not None and end.code is not grpc.StatusCode.OK:
+                await context.abort(end.code, end.reason)
 
         return grpc.stream_stream_rpc_method_handler(serve_stream)
 
