@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from tests.cli.scripted import ScriptedApi, scripted_api
 from typer.testing import CliRunner
 
+from tests.cli.scripted import ScriptedApi, scripted_api
 from tidegate.cli.main import program
 
 

@@ -3,6 +3,7 @@
 import grpc
 import pytest
 from google.rpc import error_details_pb2 as details
+
 from tests.cli.scripted import Refusal
 
 

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from lbaas.model.enums import FleetKind
+from lbaas.model.names import leaf
 from tidegate.cli.capabilities import capabilities_of, names_of_types
-from tidegate.cli.json_value import given, objects
+from tidegate.cli.json_value import given, objects, text
 from tidegate.cli.nouns import FLEET, NODE
 from tidegate.cli.receipt import written
 from tidegate.cli.session import Session
@@ -24,7 +25,7 @@ from tidegate.cli.standard import (
     updated,
     words_of,
 )
-from tidegate.cli.table import tell
+from tidegate.cli.table import Column, tell
 from tidegate.cli.verbs import verb
 
 app = typer.Typer(no_args_is_help=True)
@@ -50,6 +51,8 @@ Ranges = Annotated[
     typer.Option("--vip-range", help="A CIDR of its VIP addresses; may be repeated."),
 ]
 MaxPools = Annotated[int | None, typer.Option(help="How many pools it may carry; 0: no limit.")]
+
+_NODE = Column("NODE", lambda row: leaf(text(row, "name")))
 
 get_verb(app, FLEET, example="edge")
 list_verb(app, FLEET)
@@ -175,6 +178,6 @@ def status(session: Session, name: Name) -> None:
     request = given({"parent": name_of(session, FLEET, name)})
     answer = session.everything("FleetService/ListNodes", request, "nodes")
     nodes = objects(answer, "nodes")
-    session.print(answer, nodes, columns=NODE.columns, wide=NODE.wide)
+    session.print(answer, nodes, columns=(_NODE, *NODE.columns[1:]))
     if not nodes:
         tell(f"# no Envoy has joined {name} yet: tidegate bootstrap {name} NODE > node.json")
