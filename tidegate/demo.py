@@ -28,6 +28,7 @@ _POOL = f"{_PROJECT}/pools/web"
 _MONITOR = f"{_PROJECT}/healthMonitors/web-check"
 _VIP = f"{_PROJECT}/vips/web"
 _REQUESTS = 60
+_JOINED_WITHIN = 15.0
 _HEALTHY_WITHIN = 15.0
 _FAILED_WITHIN = 30.0
 
@@ -66,7 +67,8 @@ async def _story(*, once: bool) -> None:
         await tenant.create_fleet("edge", vip_range="127.0.0.0/8")
         node = await DemoEnvoy.started(folder, fleet="edge", node="e1", xds=plane.xds)
         ending.push_async_callback(node.child.stop)
-        _say(f"envoy          fleet edge, node e1, admin http://{node.admin}/")
+        version = await tenant.node_joined("fleets/edge/nodes/e1", within=_JOINED_WITHIN)
+        _say(f"envoy {version:<8} fleet edge, node e1, admin http://{node.admin}/")
         members = [DemoMember(f"m{number}") for number in (1, 2, 3)]
         for member in members:
             await member.start()

@@ -1,5 +1,6 @@
 """What the demo asks of the API, in a tenant's order, and how long each change took."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from lbaas.model.names import leaf
 from lbaas.v1 import fleet_pb2, health_monitor_pb2, member_pb2, pool_pb2, vip_pb2
 from lbaas.v1.enums_pb2 import HealthMonitorType, LbMethod, Protocol
-from lbaas.v1.fleet_service_pb2 import CreateFleetRequest
+from lbaas.v1.fleet_service_pb2 import CreateFleetRequest, GetNodeRequest
 from lbaas.v1.fleet_service_pb2_grpc import FleetServiceStub
 from lbaas.v1.health_monitor_service_pb2 import (
     CreateHealthMonitorRequest,
@@ -32,6 +33,7 @@ from lbaas.v1.vip_service_pb2_grpc import VipServiceStub
 from tidegate.demo_processes import DemoFailure
 
 _WITHIN = Duration(seconds=30)
+_POLL = 0.02
 
 Written = pool_pb2.Pool | member_pb2.Member | health_monitor_pb2.HealthMonitor | vip_pb2.Vip
 StatusRow = tuple[str, ProvisioningStatus.Code.ValueType, int, int]
@@ -55,6 +57,28 @@ class Tenant:
         await FleetServiceStub(self._channel).CreateFleet(
             CreateFleetRequest(fleet_id=fleet_id, fleet=fleet)
         )
+
+    async def node_joined(self, name: str, *, within: float) -> str:
+        """Waits until a node is in step with its fleet; gives its Envoy's version.
+
+        Raises:
+            DemoFailure: it is not within the time (seconds).
+        """
+        request = GetNodeRequest(name=name)
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    try:
+                        node = await FleetServiceStub(self._channel).GetNode(request)
+                    except grpc.aio.AioRpcError as error:
+                        if error.code() is not grpc.StatusCode.NOT_FOUND:
+                            raise
+                    else:
+                        if node.state == fleet_pb2.NodeState.SYNCED:
+                            return node.envoy_version
+                    await asyncio.sleep(_POLL)  # Watch tells of tenants' objects, not of nodes
+        except TimeoutError as error:
+            raise DemoFailure(f"{name} did not join within {within:g} s") from error
 
     async def create_pool(
         self, name: str, *, protocol: Protocol.Code.ValueType, lb_method: LbMethod.Code.ValueType

@@ -27,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
         app,
         "serve",
         words="tidegate serve",
-        example="tidegate serve\ntidegate serve --database sqlite:////var/lib/tidegate/tidegate.db",
+        example="tidegate serve\ntidegate serve --database sqlite:///trial.db --api-address 127.0.0.1:0",
         table=False,
         reaches=False,
     )

@@ -50,8 +50,8 @@ delete_verb(app, VIP, example="web --wait=applied")
     app,
     "create",
     words="tidegate vip create",
-    example="tidegate vip create web --pool web --protocol http --port 80 --wait=applied\n"
-    "tidegate vip create web6 --pool web --protocol http --address 2001:db8::10 --port 80",
+    example="tidegate vip create web --pool web --protocol http --port 8080 --wait=applied\n"
+    "tidegate vip create web6 --pool web --protocol http --address 2001:db8::10 --port 8080",
     writes=True,
 )
 def create(
