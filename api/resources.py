@@ -22,6 +22,7 @@ from lbaas.model.names import (
     SERVICE_TYPE,
     VIP,
     Kind,
+    pool_of_member,
 )
 from lbaas.model.objects import Fleet, HealthMonitor, Member, Pool, ServiceType, StoredObject, Vip
 from lbaas.model.rules import (
@@ -111,6 +112,7 @@ POOLS: Resource[Pool, pool_pb2.Pool] = Resource(
     facts=facts.of_tenant_objects,
     show=lambda pool, known, seen: pool_conversion.show_pool(pool, known, seen.progress),
     see=Serving.see,
+    near=lambda obj: obj.name,
     create=pools.create,
     get=pools.get,
     update=pools.update,
@@ -130,6 +132,7 @@ MEMBERS: Resource[Member, member_pb2.Member] = Resource(
     facts=facts.of_tenant_objects,
     show=lambda member, known, seen: member_conversion.show_member(member, known, seen.progress),
     see=Serving.see,
+    near=lambda member: pool_of_member(member.name),
     create=members.create,
     get=members.get,
     update=members.update,
@@ -151,6 +154,7 @@ HEALTH_MONITORS: Resource[HealthMonitor, health_monitor_pb2.HealthMonitor] = Res
         monitor, known, seen.progress
     ),
     see=Serving.see,
+    near=lambda obj: obj.name,
     create=health_monitors.create,
     get=health_monitors.get,
     update=health_monitors.update,
@@ -170,6 +174,7 @@ VIPS: Resource[Vip, vip_pb2.Vip] = Resource(
     facts=facts.of_tenant_objects,
     show=lambda vip, known, seen: vip_conversion.show_vip(vip, known, seen.progress),
     see=Serving.see,
+    near=lambda vip: vip.pool,
     create=vips.create,
     get=vips.get,
     update=vips.update,
@@ -189,6 +194,7 @@ SERVICE_TYPES: Resource[ServiceType, service_type_pb2.ServiceType] = Resource(
     facts=facts.none,
     show=lambda service_type, *_: operator_conversion.show_service_type(service_type),
     see=Serving.see,
+    near=lambda obj: obj.name,
     create=service_types.create,
     get=service_types.get,
     update=service_types.update,
@@ -210,6 +216,7 @@ FLEETS: Resource[Fleet, fleet_pb2.Fleet] = Resource(
         fleet, offered=seen.offered, connected=seen.connected
     ),
     see=Serving.see_fleet,
+    near=lambda obj: obj.name,
     create=fleets.create,
     get=fleets.get,
     update=fleets.update,

@@ -92,7 +92,8 @@ class Resource(Generic[O, M]):
 
     `field` is the request's field that holds the object (`pool`; its id is in `pool_id`),
     `references` gives the names that must be of the object's own project, `carry` what the
-    server keeps over an update (old, new), `facts` what is read beside objects to show them.
+    server keeps over an update (old, new), `facts` what is read beside objects to show them,
+    `near` the name whose nodes a new object will have.
     """
 
     kind: Kind
@@ -108,6 +109,7 @@ class Resource(Generic[O, M]):
     facts: Callable[[Transaction, Sequence[O]], Facts]
     show: Callable[[O, Facts, Seen], M]
     see: Callable[[Serving, str], Seen]
+    near: Callable[[O], str]
     create: Callable[[Transaction, O], O]
     get: Callable[[Transaction, str], O]
     update: UpdateCommand[O]
@@ -160,7 +162,7 @@ class StandardMethods(Generic[O, M]):
             policy = await self._serving.store.read(lambda tx: tx.policy)
             reading.add(resource.check(obj, policy))
             reading.finish()
-        seen = resource.see(self._serving, getattr(message, "pool", parent))
+        seen = resource.see(self._serving, resource.near(obj))
 
         def work(tx: Transaction) -> M:
             stored = resource.create(tx, resource.checked(obj, reading, tx.policy))
