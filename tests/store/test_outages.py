@@ -1,7 +1,6 @@
 """The worst: a writer killed, a disk full, a database restarted. Nothing acknowledged is lost."""
 
 import asyncio
-import re
 import signal
 import sys
 from pathlib import Path
@@ -30,14 +29,15 @@ async def test_kill_minus_nine_loses_no_acknowledged_write(sqlite_url: str):
             stdout=asyncio.subprocess.PIPE,
         )
         assert child.stdout is not None
-        for _ in range(20 + 7 * round_):
-            await child.stdout.readline()
+        said = b"".join([await child.stdout.readline() for _ in range(20 + 7 * round_)])
         child.kill()
-        rest = await child.stdout.read()
+        said += await child.stdout.read()
         assert await child.wait() == -signal.SIGKILL
         store = await Store.open(sqlite_url, built=EVERYTHING)
-        whole = [line.split() for line in rest.decode().splitlines() if re.search(r" \d+$", line)]
-        acknowledged |= {name: int(rev) for name, rev in whole[:-1]}
+        # What comes after the last line's end was cut off in the middle.
+        for line in said.decode().split("\n")[:-1]:
+            name, rev = line.split()
+            acknowledged[name] = int(rev)
         found = await store.read(lambda tx: pools.page(tx, "projects/acme", limit=100_000))
         stored = {pool.name: pool.record.rev for pool in found}
         assert acknowledged.items() <= stored.items()
@@ -46,7 +46,7 @@ async def test_kill_minus_nine_loses_no_acknowledged_write(sqlite_url: str):
         rows = await store.read(lambda tx: changes.since(tx, 0))
         assert [row.rev for row in rows] == list(range(1, len(rows) + 1))
         await store.close()
-    assert acknowledged
+    assert len(acknowledged) >= 4 * 20
 
 
 async def test_a_full_disk_is_said_and_is_over_when_there_is_room(sqlite_url: str):
