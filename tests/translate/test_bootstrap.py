@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.harness.envoy_process import BINARY
 from xds.translate import ARGUMENTS, bootstrap, to_json
@@ -98,6 +99,21 @@ def test_the_example_explains_every_setting() -> None:
     explained = (EXAMPLE / "README.md").read_text()
     missing = {name for name in _settings(made()) if f"`{name}" not in explained}
     assert missing == set()
+
+
+def test_every_way_to_start_a_node_has_the_same_arguments() -> None:
+    node = (EXAMPLE / "Containerfile.node").read_text()
+    assert json.loads(node.split("\nCMD ")[1]) == list(ARGUMENTS)
+    assert " ".join(ARGUMENTS) in (EXAMPLE / "README.md").read_text()
+
+
+def test_compose_uses_the_files_that_are_here() -> None:
+    services = yaml.safe_load((EXAMPLE / "compose.yaml").read_text())["services"]
+    assert set(services) == {"control-plane", "node"}
+    for service in services.values():
+        assert service["network_mode"] == "host"
+        build = service["build"]
+        assert (EXAMPLE / build["context"] / build["dockerfile"]).exists()
 
 
 def _settings(config: object, *, inside: str = "") -> set[str]:
