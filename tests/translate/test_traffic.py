@@ -190,6 +190,32 @@ async def test_http_1_0_is_served(node) -> None:
         assert answer.endswith(b"m0")
 
 
+async def test_a_websocket_passes_and_stays_open_both_ways(node) -> None:
+    front = here()
+
+    async def member_side(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        switched = b"HTTP/1.1 101 Switching Protocols\r\n"
+        writer.write(switched + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        while frame := await reader.read(100):
+            writer.write(b"echo " + frame)
+        writer.close()
+
+    server = await asyncio.start_server(member_side, "127.0.0.1", 0)
+    mine = member(1, address="127.0.0.1", port=server.sockets[0].getsockname()[1])
+    await node.apply(tree(members=(mine,), vips=(front,)))
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    upgrade = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    writer.write(upgrade)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+    for frame in (b"one", b"two"):
+        writer.write(frame)
+        assert await reader.readexactly(8) == b"echo " + frame
+    writer.close()
+    await writer.wait_closed()
+    server.close()
+
+
 async def test_nothing_of_envoys_own_reaches_the_client(node) -> None:
     front = here()
     async with started(1) as (one,):
