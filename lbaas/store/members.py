@@ -4,7 +4,7 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 
 from lbaas.model.errors import AlreadyExists, InvalidArgument, NotFound, Violation
 from lbaas.model.filter import EVERY, Filter
@@ -18,6 +18,15 @@ from lbaas.store.shelf import check_etag, chunks
 from lbaas.store.shelves import MEMBERS, POOLS
 from lbaas.store.tables import members as table
 from lbaas.store.transaction import Transaction
+
+# Built once: to build a statement costs as much as to run it.
+_NEAR = select(table.c.name, table.c.address, table.c.port, table.c.deleted_rev).where(
+    table.c.pool == bindparam("of"),
+    or_(
+        table.c.name.in_(bindparam("names", expanding=True)),
+        table.c.address.in_(bindparam("addresses", expanding=True)),
+    ),
+)
 
 
 def create(tx: Transaction, member: Member) -> Member:
@@ -157,11 +166,9 @@ def _check_free(tx: Transaction, members: Sequence[Member]) -> None:
         names = {member.name: member for member in those}
         places = {(member.address, member.port): member for member in those}
         for keys in chunks(names):
-            near = {names[key].address for key in keys}
-            query = select(table.c.name, table.c.address, table.c.port, table.c.deleted_rev).where(
-                table.c.pool == pool, or_(table.c.name.in_(keys), table.c.address.in_(near))
-            )
-            for row in tx.connection.execute(query):
+            near = sorted({names[key].address for key in keys})
+            key = {"of": pool, "names": keys, "addresses": near}
+            for row in tx.connection.execute(_NEAR, key):
                 if row.name in names:
                     MEMBERS.free(tx, row.name)
                 if (row.address, row.port) in places:

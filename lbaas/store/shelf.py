@@ -70,7 +70,11 @@ class Shelf(Generic[T]):
         self._one = self.select.where(name == bindparam("key"))
         self._several = self.select.where(name.in_(bindparam("keys", expanding=True)))
         self._insert = insert(table)
-        self._update = update(table).where(name == bindparam("key"))
+        self._update = (
+            update(table)
+            .where(name == bindparam("key"))
+            .values({column: bindparam(f"new_{column.name}") for column in table.columns})
+        )
         self._delete = delete(table).where(name == bindparam("key"))
 
     def read(self, row: AnyRow) -> T:
@@ -203,13 +207,15 @@ class Shelf(Generic[T]):
         return self._insert_all(tx, [dataclasses.replace(obj, record=record)])[0]
 
     def _insert_all(self, tx: Transaction, stored: Sequence[T]) -> tuple[T, ...]:
-        if stored:
-            tx.connection.execute(self._insert, [self._row(obj) for obj in stored])
+        rows = [self._row(obj) for obj in stored]
+        if rows:
+            tx.connection.execute(self._insert, rows if len(rows) > 1 else rows[0])
         return tuple(stored)
 
     def put(self, tx: Transaction, obj: T) -> T:
         """Stores an object as it is, record and all, over the old one."""
-        tx.connection.execute(self._update.values(self._row(obj)), {"key": obj.name})
+        row = {f"new_{name}": value for name, value in self._row(obj).items()}
+        tx.connection.execute(self._update, {"key": obj.name, **row})
         return obj
 
     def changed(self, tx: Transaction, obj: T, *, spec: bool) -> T:

@@ -127,13 +127,12 @@ class Writer:
     def _commit(self, batch: Sequence[Work[object]]) -> Notice | None:
         """Runs a batch in one transaction; gives what to tell, after the commit."""
         try:
-            connection = self._begun()
+            connection, start = self._begun()
         except SQLAlchemyError as error:
             _refuse(batch, failures.unavailable(error))
             return None
         with connection:
             try:
-                start = int(connection.execute(_LOCK).scalar_one())
                 ledger = _Ledger(start=start, revision=start)
                 for work in batch:
                     self._perform(connection, work, ledger=ledger, alone=len(batch) == 1)
@@ -151,24 +150,22 @@ class Writer:
                 return None
         return ledger.notice()
 
-    def _begun(self) -> Connection:
-        """Gives a connection whose transaction has begun; a lost one is replaced once."""
+    def _begun(self) -> tuple[Connection, int]:
+        """Gives a connection that holds the counter, and its value; a lost one is replaced once."""
         try:
-            return self._connected()
+            return self._locked()
         except SQLAlchemyError as error:
             if not failures.is_disconnect(error):
                 raise
-        return self._connected()
+        return self._locked()
 
-    def _connected(self) -> Connection:
+    def _locked(self) -> tuple[Connection, int]:
         connection = self._engine.connect()
         try:
-            # A first statement, for some drivers begin late: here a lost connection shows.
-            connection.execute(_PROBE)
+            return connection, int(connection.execute(_LOCK).scalar_one())
         except BaseException:
             connection.close()
             raise
-        return connection
 
     def _perform(
         self, connection: Connection, work: Work[object], *, ledger: _Ledger, alone: bool
@@ -230,6 +227,3 @@ def _refuse(batch: Sequence[Work[object]], error: Unavailable) -> None:
     """Tells each work of a lost batch so; one error object each, for tracebacks grow."""
     for work in batch:
         work.error = Unavailable(error.message, retry_after=error.retry_after)
-
-
-_PROBE = select(1)
