@@ -1,10 +1,8 @@
 """What only the streams know, for the API: progress, nodes, resources and their verdicts."""
 
+import json
 import time
 from collections.abc import Sequence
-
-from google.protobuf import json_format
-from google.protobuf.any_pb2 import Any as AnyMessage
 
 from api.fleet_view import NodeVerdict, ResourceView
 from lbaas.model.capabilities import EVERYTHING, intersection
@@ -16,7 +14,7 @@ from tidegate.nodes import NodeRegister, TrackedNode
 from tidegate.rendering import Place, Renderings
 from xds.cache.cache import SnapshotCache
 from xds.cache.types import Key
-from xds.translate import BUILT
+from xds.translate import BUILT, readable
 
 MULTIPLE_MONITORS_SINCE = (1, 40)
 """HealthCheck.name, which several checks on one cluster need, exists from Envoy 1.40 on."""
@@ -123,7 +121,7 @@ class StreamsFleetView:
                 type_url=key.type_url,
                 name=key.name,
                 version=rendered.resource.version,
-                json=_as_json(rendered.resource.body),
+                json=json.dumps(readable(rendered.resource.body)),
                 objects=tuple(sorted(rendered.objects)),
                 nodes=tuple(self._verdicts(rendering.fleet, key, rendered.resource.version)),
             )
@@ -185,8 +183,3 @@ def _older_than(version: str, wanted: tuple[int, int]) -> bool:
     if len(parts) < len(wanted) or not all(part.isdigit() for part in parts[: len(wanted)]):
         return False
     return (int(parts[0]), int(parts[1])) < wanted
-
-
-def _as_json(body: bytes) -> str:
-    """Gives a resource's serialised Any as readable JSON; the name of its type stays inside."""
-    return json_format.MessageToJson(AnyMessage.FromString(body), preserving_proto_field_name=True)

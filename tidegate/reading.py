@@ -50,7 +50,7 @@ def read_all(tx: Transaction) -> View:
 
 
 def read_since(tx: Transaction, revision: int, *, retry: bool) -> View:
-    """Gives what changed after `revision`; `retry`: the pools without a place too."""
+    """Gives what changed after `revision`; with `retry` devices and unplaced pools too."""
     found: Sequence[Change] = changes.since(tx, revision)
     touched = {change.pool for change in found if change.pool}
     monitors = [each.name for each in found if names.HEALTH_MONITOR.parse(each.name)]
@@ -70,5 +70,5 @@ def read_since(tx: Transaction, revision: int, *, retry: bool) -> View:
         purged=frozenset({each.name for each in found} - set(current)),
         touched_pools=frozenset(touched),
         trees=trees.read(tx, sorted(touched)),
-        devices=_devices(tx) if devices or room else None,
+        devices=_devices(tx) if devices or room or retry else None,
     )

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from lbaas.model.errors import FailedPrecondition, LbaasError
+from lbaas.model.errors import FailedPrecondition, LbaasError, NotFound
 from lbaas.model.objects import Capabilities, Fleet, PoolTree, ServiceType
 from lbaas.store import placements
 from lbaas.store.feed import Subscription
@@ -122,10 +122,11 @@ class Reconcile:
         try:
             view = await self._store.read(lambda tx: read_since(tx, self.revision, retry=retry))
             await self._apply(view)
-        except FailedPrecondition:
-            log.warning("too far behind the store, reading everything", revision=self.revision)
-            await self.load()
         except LbaasError as error:
+            if error.reason == "REVISION_COMPACTED":
+                log.warning("too far behind the store, reading everything")
+                await self.load()
+                return
             log.warning("the store is out of reach, trying again", error=error.message)
             self._retry = True
             await asyncio.sleep(RETRY_SECONDS)
@@ -215,13 +216,19 @@ class Reconcile:
             if decision.fleet:
                 carried[decision.fleet] += 1
             decisions.append((tree.pool.name, decision))
-        if decisions:
-            await self._store.write(lambda tx: _store_decisions(tx, decisions))
-            self._fleets = {
-                name: replace(fleet, pools=carried[name]) for name, fleet in self._fleets.items()
-            }
+        await asyncio.gather(*(self._decide(pool, decision) for pool, decision in decisions))
+        self._fleets = {
+            name: replace(fleet, pools=carried[name]) for name, fleet in self._fleets.items()
+        }
 
+    async def _decide(self, pool: str, decision: Decision) -> None:
+        """Stores one choice; what has changed since it was made is found in the next pass."""
 
-def _store_decisions(tx: Transaction, decisions: Sequence[tuple[str, Decision]]) -> None:
-    for pool, decision in decisions:
-        placements.place(tx, pool, fleet=decision.fleet, reason=decision.reason)
+        def place(tx: Transaction) -> None:
+            placements.place(tx, pool, fleet=decision.fleet, reason=decision.reason)
+
+        try:
+            await self._store.write(place)
+        except (NotFound, FailedPrecondition) as error:
+            log.info("a pool could not be placed as chosen", pool=pool, error=error.message)
+            self._retry = True

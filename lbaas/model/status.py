@@ -95,7 +95,7 @@ def failure(
             " another VIP; delete this one and create it on another address or port",
             resource=obj.name,
         )
-    if pool is not None and pool.placement is not None and not pool.placement.fleet:
+    if pool is not None and _refused(pool):
         return StatusDetail(
             reason="NO_ELIGIBLE_FLEET",
             message=pool.placement.reason,
@@ -103,6 +103,12 @@ def failure(
             time=pool.placement.time,
         )
     return None
+
+
+def _refused(pool: Pool) -> bool:
+    """Tells whether no fleet fits the pool as it is now; a newer one has yet to be looked at."""
+    placement = pool.placement
+    return placement is not None and not placement.fleet and placement.rev >= pool.record.spec_rev
 
 
 def provisioning(

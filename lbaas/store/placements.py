@@ -38,9 +38,14 @@ def place(tx: Transaction, pool: str, *, fleet: str, reason: str) -> Placement:
         FailedPrecondition: the pool is being deleted; the fleet is full (FLEET_FULL), or cannot
             have a VIP's address (ADDRESS_NOT_ON_FLEET).
     """
-    POOLS.living(tx, pool)
+    living = POOLS.living(tx, pool)
     before = find(tx, pool)
-    if before is not None and (before.fleet, before.reason) == (fleet, reason):
+    if (
+        before is not None
+        and (before.fleet, before.reason) == (fleet, reason)
+        # A refusal is of the pool as it was: one that changed since is refused anew.
+        and (fleet or before.rev >= living.record.spec_rev)
+    ):
         return before
     left = before.fleet if before is not None else ""
     after = Placement(fleet=fleet, reason=reason, time=tx.now, rev=tx.next_revision())

@@ -26,7 +26,7 @@ from lbaas.v1 import (
     vip_service_pb2,
     vip_service_pb2_grpc,
 )
-from lbaas.v1.enums_pb2 import ProvisioningStatus
+from lbaas.v1.status_pb2 import ProvisioningStatus
 from tests.harness.envoy_process import EnvoyProcess
 from tidegate.config import Settings
 from tidegate.plane import Plane, running_plane
@@ -34,7 +34,7 @@ from xds.translate.bootstrap import bootstrap, to_json
 
 APPLIED = load_balancer_service_pb2.WaitOutcome.APPLIED
 REJECTED = load_balancer_service_pb2.WaitOutcome.REJECTED
-STATUS = ProvisioningStatus.Code
+STATUS = ProvisioningStatus
 
 
 def settings(folder: Path, **more: Any) -> Settings:
