@@ -178,7 +178,8 @@ class Writer:
             revision=ledger.revision,
         )
         # Alone, the transaction itself is the savepoint.
-        savepoint = None if alone else connection.begin_nested()
+        if not alone:
+            connection.exec_driver_sql("SAVEPOINT work")
         try:
             work.perform(tx)
         except Exception as error:
@@ -186,14 +187,14 @@ class Writer:
                 raise
             work.error = error
         if work.error is not None or work.dry_run:
-            if savepoint is None:
+            if alone:
                 connection.rollback()
-            else:
-                savepoint.rollback()
-            return
-        if savepoint is not None:
-            savepoint.commit()
-        ledger.take(tx)
+                return
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT work")
+        else:
+            ledger.take(tx)
+        if not alone:
+            connection.exec_driver_sql("RELEASE SAVEPOINT work")
 
     def _flush(self, connection: Connection, ledger: _Ledger) -> None:
         if ledger.revision != ledger.start:
