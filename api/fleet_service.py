@@ -16,6 +16,8 @@ from lbaas.store.transaction import Transaction
 from lbaas.v1 import fleet_pb2, fleet_service_pb2
 from lbaas.v1.fleet_service_pb2_grpc import FleetServiceServicer
 
+_EVERY_FLEET = "fleets/-"
+
 
 class FleetService(FleetServiceServicer):
     """Fleets and their nodes."""
@@ -104,35 +106,40 @@ class FleetService(FleetServiceServicer):
         refused = await self._serving.store.read(lambda tx: _refused(tx, fleet))
         for node in self._serving.view.nodes(fleet):
             if node.name == request.name:
-                return show_node(node, refused.get(node.name, ()))
+                return show_node(node, refused[fleet].get(node.name, ()))
         raise NotFound(NODE.title, request.name)
 
     async def ListNodes(
         self, request: fleet_service_pb2.ListNodesRequest, context: Context
     ) -> fleet_service_pb2.ListNodesResponse:
-        """Gives a page of a fleet's nodes, as the streams know them now."""
+        """Gives a page of a fleet's nodes, or of every fleet's, as the streams know them now."""
         caller_of(context).must_operate()
-        fleet = request.parent
+        parent = request.parent
         reading = Reading()
-        reading.add(check_name(FLEET, fleet, field="parent"))
+        if parent != _EVERY_FLEET:
+            reading.add(check_name(FLEET, parent, field="parent"))
         reading.finish()
         page = self._serving.pager.page(
             page_size=request.page_size,
             page_token=request.page_token,
             collection=NODE.pattern,
-            scope=f"{fleet}\0{request.filter}",
+            scope=f"{parent}\0{request.filter}",
         )
         wanted = parse(request.filter, NodeView)
-        refused = await self._serving.store.read(lambda tx: _refused(tx, fleet))
+        refused = await self._serving.store.read(lambda tx: _refused(tx, parent))
         found = sorted(
             (
                 node
+                for fleet in refused
                 for node in self._serving.view.nodes(fleet)
                 if node.name > page.after and wanted.matches(node)
             ),
             key=lambda node: node.name,
         )
-        shown = [show_node(node, refused.get(node.name, ())) for node in found[: page.size]]
+        shown = [
+            show_node(node, refused[fleet_of_node(node.name)].get(node.name, ()))
+            for node in found[: page.size]
+        ]
         more = len(found) > page.size
         return fleet_service_pb2.ListNodesResponse(
             nodes=shown, next_page_token=page.token(shown[-1].name) if more else ""
@@ -144,11 +151,11 @@ def _set_draining(tx: Transaction, name: str, *, etag: str, draining: bool) -> F
     return fleets.set_draining(tx, name, draining)
 
 
-def _refused(tx: Transaction, fleet: str) -> dict[str, tuple[Rejection, ...]]:
-    """Gives what each node of a fleet refuses; NotFound where there is no such fleet."""
-    fleets.get(tx, fleet)
-    found: dict[str, tuple[Rejection, ...]] = {}
+def _refused(tx: Transaction, parent: str) -> dict[str, dict[str, tuple[Rejection, ...]]]:
+    """Gives what each node of each fleet asked for refuses; NotFound where there is none such."""
+    asked = fleets.every(tx) if parent == _EVERY_FLEET else (fleets.get(tx, parent),)
+    found: dict[str, dict[str, tuple[Rejection, ...]]] = {fleet.name: {} for fleet in asked}
     for rejection in rejections.all(tx):
-        if rejection.fleet == fleet:
-            found[rejection.node] = (*found.get(rejection.node, ()), rejection)
+        if (nodes := found.get(rejection.fleet)) is not None:
+            nodes[rejection.node] = (*nodes.get(rejection.node, ()), rejection)
     return found

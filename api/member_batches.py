@@ -69,21 +69,12 @@ class MemberBatches:
             )
             for index, each in enumerate(request.requests[:LARGEST_BATCH])
         ]
-        if reading.violations:
-            policy = await self._serving.store.read(lambda tx: tx.policy)
-            reading.add(_requests(check_members(new, policy=policy), "member"))
-
-        def work(tx: Transaction) -> Sequence[Member]:
-            try:
-                return members.create_many(tx, new)
-            except InvalidArgument as error:
-                raise InvalidArgument(_requests(error.violations, "member")) from error
-
+        reading.add(_requests(check_members(new, policy=self._serving.policy), "member"))
         return await self._run(
             request,
             reading=reading,
             parent=request.parent,
-            work=work,
+            work=lambda tx: members.create_many(tx, new),
             answer=member_service_pb2.BatchCreateMembersResponse,
             fill=lambda made: member_service_pb2.BatchCreateMembersResponse(members=made),
         )
@@ -143,7 +134,7 @@ class MemberBatches:
         return members.update(
             tx,
             message.name,
-            lambda current: self._methods.changed(request, current, message, policy=tx.policy),
+            lambda current: self._methods.changed(request, current, message),
             etag=message.etag,
         )
 

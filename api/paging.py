@@ -26,8 +26,7 @@ class Page:
 
     def token(self, last: str) -> str:
         """Gives the token of the page that follows the name `last`."""
-        mac = _mac(self._secret, self._bound, last)
-        return base64.urlsafe_b64encode(mac + last.encode()).decode().rstrip("=")
+        return _written(_mac(self._secret, self._bound, last) + last.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +80,14 @@ class Pager:
             after = sealed[_MAC_BYTES:].decode()
         except (binascii.Error, UnicodeError):
             return None
+        if _written(sealed) != token:
+            return None  # base64 has several spellings; only ours is a token
         mac = _mac(self.secret, bound, after)
         return after if hmac.compare_digest(mac, sealed[:_MAC_BYTES]) else None
+
+
+def _written(sealed: bytes) -> str:
+    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
 
 def _mac(secret: bytes, bound: bytes, last: str) -> bytes:

@@ -164,6 +164,7 @@ async def add_services(
         store=store,
         view=view,
         pager=Pager(page_secret or secrets.token_bytes(32)),
+        policy=await store.read(lambda tx: tx.policy),
         heartbeat=heartbeat,
     )
     pool_service_pb2_grpc.add_PoolServiceServicer_to_server(PoolService(serving), server)

@@ -8,6 +8,7 @@ from api.fleet_view import FleetView
 from api.paging import Pager
 from lbaas.model.capabilities import EVERYTHING
 from lbaas.model.objects import Capabilities, Fleet, Record
+from lbaas.model.rules import AddressPolicy
 from lbaas.model.status import Progress
 from lbaas.store.store import Store
 
@@ -34,12 +35,14 @@ class Seen:
 class Serving:
     """The store, the fleet side and the settings of one server.
 
+    `policy` is the store's: which members' addresses are allowed beyond ordinary ones.
     `heartbeat` is after how much silence a watch shows a sign of life.
     """
 
     store: Store
     view: FleetView
     pager: Pager
+    policy: AddressPolicy
     heartbeat: timedelta = timedelta(seconds=15)
     stopping: bool = False
     _on_stop: set[Callable[[], None]] = field(default_factory=set)

@@ -115,18 +115,14 @@ class Resource(Generic[O, M]):
     update: UpdateCommand[O]
     page: PageCommand[O]
 
-    def checked(self, obj: O, reading: Reading, policy: AddressPolicy) -> O:
-        """Gives the object back if nothing is wrong with it.
+    def refuse_foreign(self, obj: O) -> None:
+        """Refuses an object that refers to another project's.
 
         Raises:
-            NotFound: It refers to another project's object.
-            InvalidArgument: Carries all that reading found and all rules that it breaks.
+            NotFound: As if there were none.
         """
         for kind, name in self.references(obj):
             refuse_foreign(obj.name, kind, name)
-        reading.add(self.check(obj, policy))
-        reading.finish()
-        return obj
 
 
 def refuse_foreign(name: str, kind: Kind, reference: str) -> None:
@@ -156,17 +152,14 @@ class StandardMethods(Generic[O, M]):
         if message is None:
             reading.wrong(resource.field, "is required: give the object", "REQUIRED")
             message = resource.message()
-        # Read here, so that what cannot be read is told together with a bad parent or id.
         obj = resource.read(message, name, reading)
-        if reading.violations:
-            policy = await self._serving.store.read(lambda tx: tx.policy)
-            reading.add(resource.check(obj, policy))
-            reading.finish()
+        if not reading.violations:
+            resource.refuse_foreign(obj)
+        reading.add(resource.check(obj, self._serving.policy))
         seen = resource.see(self._serving, resource.near(obj))
 
         def work(tx: Transaction) -> M:
-            stored = resource.create(tx, resource.checked(obj, reading, tx.policy))
-            return self.picture(tx, [stored], seen)[0]
+            return self.picture(tx, [resource.create(tx, obj)], seen)[0]
 
         return await self._mutate(request, reading=reading, scope=name, work=work)
 
@@ -205,7 +198,7 @@ class StandardMethods(Generic[O, M]):
             stored = resource.update(
                 tx,
                 name,
-                lambda current: self.changed(request, current, message, policy=tx.policy),
+                lambda current: self.changed(request, current, message),
                 etag=message.etag,
             )
             return self.picture(tx, [stored], seen)[0]
@@ -247,17 +240,21 @@ class StandardMethods(Generic[O, M]):
             work=lambda tx: self.picture(tx, [action(tx)], seen)[0],
         )
 
-    def changed(self, request: Updating, current: O, message: M, *, policy: AddressPolicy) -> O:
+    def changed(self, request: Updating, current: O, message: M) -> O:
         """Gives the object as an update makes it.
 
         Raises:
+            NotFound: It would refer to another project's object.
             InvalidArgument: Carries what is wrong with the mask and with the object.
         """
         resource, reading = self._resource, Reading()
         mask = request.update_mask if request.HasField("update_mask") else None
         wanted = merged(resource.write(current), message, mask, reading.violations)
         obj = resource.carry(current, resource.read(wanted, current.name, reading))
-        return resource.checked(obj, reading, policy)
+        resource.refuse_foreign(obj)
+        reading.add(resource.check(obj, self._serving.policy))
+        reading.finish()
+        return obj
 
     def picture(self, tx: Transaction, objects: Sequence[O], seen: Seen) -> list[M]:
         """Gives objects that were just written, as they are answered."""

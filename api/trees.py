@@ -32,8 +32,7 @@ class Trees:
         tree = read_tree(message, reading)
         if not reading.violations:
             _refuse_foreign(tree)
-        policy = await self._serving.store.read(lambda tx: tx.policy)
-        reading.add(check_tree(tree, policy=policy))
+        reading.add(check_tree(tree, policy=self._serving.policy))
         seen = self._serving.see(name)
 
         def work(tx: Transaction) -> load_balancer_pb2.LoadBalancer:

@@ -1,5 +1,7 @@
 """Health monitors."""
 
+from datetime import timedelta
+
 from api.conversion.reading import Reading
 from api.conversion.statuses import Facts, status_from, write_record, write_status
 from lbaas.model.enums import HealthMonitorType
@@ -12,6 +14,17 @@ def read_health_monitor(
     message: health_monitor_pb2.HealthMonitor, name: str, reading: Reading
 ) -> HealthMonitor:
     """Gives the monitor that a message describes, under the name it has or is to have."""
+    timeout = reading.duration(
+        "timeout",
+        message.timeout,
+        given=message.HasField("timeout"),
+        required=True,
+        instead=timedelta(seconds=1),
+    )
+    # What stands in for the delay must not make the timeout look too long.
+    delay = reading.duration(
+        "delay", message.delay, given=message.HasField("delay"), required=True, instead=timeout
+    )
     return HealthMonitor(
         name=name,
         display_name=message.display_name,
@@ -25,12 +38,8 @@ def read_health_monitor(
             HealthMonitorType,
             instead=HealthMonitorType.HTTP,
         ),
-        delay=reading.duration(
-            "delay", message.delay, given=message.HasField("delay"), required=True
-        ),
-        timeout=reading.duration(
-            "timeout", message.timeout, given=message.HasField("timeout"), required=True
-        ),
+        delay=delay,
+        timeout=timeout,
         max_retries=message.max_retries,
         rise=message.rise if message.HasField("rise") else 1,
         http_method=message.http_method or "GET",

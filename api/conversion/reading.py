@@ -79,20 +79,26 @@ class Reading:
         return None if word == _UNSPECIFIED else choices(word)
 
     def duration(
-        self, name: str, message: Duration, *, given: bool = True, required: bool = False
+        self,
+        name: str,
+        message: Duration,
+        *,
+        given: bool,
+        required: bool = False,
+        instead: timedelta = timedelta(0),
     ) -> timedelta:
-        """Gives a duration; zero where it is not given or none."""
+        """Gives a duration; `instead` where it is not given, or none."""
         if not given:
             if required:
                 self.wrong(name, "is required: give a duration such as 5s", "REQUIRED")
-            return timedelta(0)
+            return instead
         seconds, nanos = message.seconds, message.nanos
         if abs(seconds) > _LONGEST_SECONDS or abs(nanos) >= _NANOS or seconds * nanos < 0:
             self.wrong(name, "is no valid duration", "INVALID_DURATION")
-            return timedelta(0)
+            return instead
         if nanos % 1000:
             self.wrong(name, "is finer than a microsecond: round it", "INVALID_DURATION")
-            return timedelta(0)
+            return instead
         return timedelta(seconds=seconds, microseconds=nanos // 1000)
 
     def _at(self, name: str) -> str:
