@@ -50,7 +50,7 @@ def test_what_does_not_exist_is_exit_3_with_the_name_that_is_most_like_it(run, a
         (grpc.StatusCode.FAILED_PRECONDITION, 4),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, 4),
         (grpc.StatusCode.UNAVAILABLE, 7),
-        (grpc.StatusCode.UNIMPLEMENTED, 1),
+        (grpc.StatusCode.UNIMPLEMENTED, 4),
         (grpc.StatusCode.INTERNAL, 1),
     ],
 )

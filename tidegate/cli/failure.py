@@ -28,18 +28,21 @@ class Exit(IntEnum):
 class CommandError(Exception):
     """A command's end: `what` failed, `why` (one line each), and the `following` command.
 
-    `missing` is the resource name that was not found, if that is what failed.
+    `reason` is the server's stable word for it. `missing` is the resource name that was not
+    found, if that is what failed.
     """
 
     what: str
     why: Sequence[str] = ()
     following: Sequence[str] = ()
     code: Exit = Exit.USAGE
+    reason: str = ""
     missing: str = ""
 
     def __str__(self) -> str:
         """Gives the lines that are printed on stderr."""
-        lines = [f"error: {self.what}", *(f"  {line}" for line in self.why)]
+        reason = f" ({self.reason})" if self.reason else ""
+        lines = [f"error: {self.what}{reason}", *(f"  {line}" for line in self.why)]
         if self.following:
             lines.append("next: " + " | ".join(self.following))
         return "\n".join(lines)

@@ -44,7 +44,8 @@ Capability = Annotated[
     ),
 ]
 OneProject = Annotated[
-    str | None, typer.Option("--for-project", help="Carries this project only; else shared.")
+    str | None,
+    typer.Option("--for-project", metavar="NAME", help="Carry this project only."),
 ]
 Ranges = Annotated[
     list[str] | None,
@@ -93,7 +94,7 @@ def create(
             "kind": (kind or FleetKind.EDGE).value,
             "serviceTypes": names_of_types(service_type),
             "capabilities": capabilities_of(capability, option="--capability"),
-            "project": for_project,
+            "project": _project(for_project),
             "vipRanges": words_of(vip_range),
             "maxPools": max_pools,
             "displayName": display_name,
@@ -133,7 +134,7 @@ def update(
         {
             "serviceTypes": names_of_types(service_type),
             "capabilities": capabilities_of(capability, option="--capability"),
-            "project": for_project,
+            "project": _project(for_project),
             "vipRanges": words_of(vip_range),
             "maxPools": max_pools,
             "displayName": display_name,
@@ -181,3 +182,10 @@ def status(session: Session, name: Name) -> None:
     session.print(answer, nodes, columns=(_NODE, *NODE.columns[1:]))
     if not nodes:
         tell(f"# no Envoy has joined {name} yet: tidegate bootstrap {name} NODE > node.json")
+
+
+def _project(words: str | None) -> str | None:
+    """Gives a project's name; `everyone` and "" make the fleet shared again."""
+    if words is None or words in {"", "everyone"}:
+        return None if words is None else ""
+    return words if words.startswith("projects/") else f"projects/{words}"

@@ -138,7 +138,7 @@ def _up(row: JsonObject) -> str:
 
 def _expects(row: JsonObject) -> str:
     if text(row, "type") not in {"HTTP", "HTTPS"}:
-        return "accepts a connection"
+        return "an echo" if text(row, "type") == "PING" else "a connection"
     method, path = text(row, "httpMethod") or "GET", text(row, "urlPath") or "/"
     return f"{method} {path} -> {text(row, 'expectedCodes') or '200'}"
 
@@ -277,7 +277,7 @@ FLEET = Noun(
         Column("NODES", lambda row: str(number(row, "nodesConnected"))),
         Column("POOLS", lambda row: str(number(row, "pools"))),
         Column("MAX_POOLS", lambda row: _limit(number(row, "maxPools"), none=0)),
-        Column("FOR", lambda row: text(row, "project") or "everyone"),
+        Column("FOR", lambda row: names.leaf(text(row, "project")) or "everyone"),
         Column("VIP_RANGES", lambda row: ",".join(texts(row, "vipRanges")) or "any"),
         _yes("DRAINING", "draining"),
     ),

@@ -17,9 +17,9 @@ Project = Annotated[str | None, typer.Argument(metavar="[PROJECT]")]
 
 
 @verb(app, "get", words="tidegate quota get", example="tidegate quota get\ntidegate quota get acme")
-def get(session: Session, project: Project = None) -> None:
+def get(session: Session, whose: Project = None) -> None:
     """Show a project's quota, your own if not said whose."""
-    answer = session.call("QuotaService/GetQuota", {"name": _name(session, project)})
+    answer = session.call("QuotaService/GetQuota", {"name": _name(session, whose)})
     session.print(answer, [answer], columns=QUOTA.columns)
 
 
@@ -33,7 +33,7 @@ def get(session: Session, project: Project = None) -> None:
 )
 def update(
     session: Session,
-    project: Project = None,
+    whose: Project = None,
     vips: Annotated[int | None, typer.Option(help="-1: no limit.")] = None,
     pools: Annotated[int | None, typer.Option(help="-1: no limit.")] = None,
     members: Annotated[int | None, typer.Option(help="-1: no limit.")] = None,
@@ -45,10 +45,10 @@ def update(
     )
     if not limits:
         raise CommandError("nothing to change", following=["tidegate quota update --help"])
-    body: JsonObject = {"name": _name(session, project), **limits}
+    body: JsonObject = {"name": _name(session, whose), **limits}
     request: JsonObject = {"quota": body, "updateMask": ",".join(limits)}
     written(session, QUOTA, "QuotaService/UpdateQuota", request, "updated")
 
 
-def _name(session: Session, project: str | None) -> str:
-    return f"projects/{project or session.project}/quota"
+def _name(session: Session, whose: str | None) -> str:
+    return f"projects/{whose or session.project}/quota"

@@ -7,7 +7,7 @@ from tidegate.cli.failure import CommandError, Exit
 from tidegate.cli.json_value import JsonObject, number, objects, text, texts
 from tidegate.cli.nouns import Noun, detail, label, short_name
 from tidegate.cli.session import Session
-from tidegate.cli.table import tell
+from tidegate.cli.table import Format, tell
 
 _STEP = 1.0
 """Seconds after which a wait that has not ended reports its progress."""
@@ -39,7 +39,10 @@ def written(session: Session, noun: Noun, method: str, request: JsonObject, done
     else:
         end = settle(session, name, number(answer, "revision"), began=began, words=done)
         answer = _fresh(session, noun, answer)
-    session.print(answer, [answer], columns=noun.columns, wide=noun.wide)
+    gone = bool(session.wait) and end is None and done == "deleted" and not session.dry_run
+    # A table of what is no more would say PENDING_DELETE of it.
+    if not (gone and session.look.format in {Format.TABLE, Format.WIDE}):
+        session.print(answer, [answer], columns=noun.columns, wide=noun.wide)
     if end is not None:
         raise end
 
@@ -80,7 +83,8 @@ def settle(
         if outcome == "APPLIED":
             passed = (time.monotonic() - began) * 1000
             _progress("")
-            tell(f"{label(name)} {words}: revision {revision}, {counted} in {passed:.0f} ms")
+            how = counted if number(answer, "nodesTotal") else _on_no_node(words)
+            tell(f"{label(name)} {words}: revision {revision}, {how} in {passed:.0f} ms")
             return None
         if outcome == "REJECTED":
             _progress("")
@@ -98,6 +102,10 @@ def settle(
         _progress(f"{counted} nodes ... {_waiting(answer)}".rstrip())
 
 
+def _on_no_node(words: str) -> str:
+    return "gone from every node" if words == "deleted" else "nothing of it is for a node,"
+
+
 def _rejected(name: str, answer: JsonObject) -> CommandError:
     reason = text(answer, "statusDetail.reason")
     by_envoy = reason == "REJECTED_BY_ENVOY"
@@ -105,7 +113,7 @@ def _rejected(name: str, answer: JsonObject) -> CommandError:
         f"{label(name)} is in ERROR" + (": Envoy rejected it" if by_envoy else ""),
         why=[detail({"statusDetail": answer.get("statusDetail")})],
         following=[f"tidegate why {label(name)}"],
-        code=Exit.REJECTED,
+        code=Exit.REJECTED if by_envoy else Exit.CONFLICT,
     )
 
 

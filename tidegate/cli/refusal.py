@@ -10,7 +10,7 @@ from grpc_status import rpc_status
 
 from tidegate.cli.failure import CommandError, Exit
 from tidegate.cli.json_value import JsonObject, text
-from tidegate.cli.nouns import NOUNS, label, noun_of, short_name
+from tidegate.cli.nouns import NOUNS, noun_of, short_name
 
 _EXITS = {
     grpc.StatusCode.INVALID_ARGUMENT: Exit.USAGE,
@@ -21,9 +21,21 @@ _EXITS = {
     grpc.StatusCode.FAILED_PRECONDITION: Exit.CONFLICT,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Exit.CONFLICT,
     grpc.StatusCode.PERMISSION_DENIED: Exit.CONFLICT,
+    grpc.StatusCode.UNIMPLEMENTED: Exit.CONFLICT,
     grpc.StatusCode.UNAUTHENTICATED: Exit.CONFLICT,
     grpc.StatusCode.DEADLINE_EXCEEDED: Exit.UNAVAILABLE,
     grpc.StatusCode.UNAVAILABLE: Exit.UNAVAILABLE,
+}
+# What to do about a refusal that depends on how things stand; {} is the object's short name.
+_AFTER = {
+    "ADDRESS_NOT_ON_FLEET": ("fleet list",),
+    "CAPABILITY_MISSING": ("fleet list -o wide", "status"),
+    "FLEET_IN_USE": ("fleet drain {}", "fleet get {}"),
+    "HEALTH_MONITOR_IN_USE": ("monitor get {}", "pool disassociate POOL {}"),
+    "POOL_HAS_MEMBERS": ("pool delete {} --force",),
+    "POOL_HAS_VIPS": ("vip list", "pool delete {} --tree"),
+    "REVISION_COMPACTED": ("watch --from 0",),
+    "SERVICE_TYPE_IN_USE": ("pool list -o wide",),
 }
 
 
@@ -46,10 +58,11 @@ def refusal(
     reason = next(reasons, code.name)
     found_not = code is grpc.StatusCode.NOT_FOUND
     return CommandError(
-        f"{command.removeprefix('tidegate ')}: {_headline(said, why)} ({reason})",
-        why=why,
+        f"{command.removeprefix('tidegate ')}: {_headline(said, why)}",
+        why=why if len(why) > 1 else (),
         following=_following(code, command=command, request=request, details=details),
         code=_EXITS.get(code, Exit.FAULT),
+        reason=reason,
         missing=_subject(details, request) if found_not else "",
     )
 
@@ -58,7 +71,7 @@ def _headline(said: str, why: Sequence[str]) -> str:
     # The server's message joins the violations; they follow line by line.
     if len(why) > 1:
         return f"{len(why)} things are wrong"
-    return "this is wrong" if why and why[0] in said else said
+    return why[0] if why else said
 
 
 def _details(error: grpc.RpcError) -> list[Message]:
@@ -121,20 +134,12 @@ def _following(
             return [f"tidegate {known} -o json", "try again with its etag"]
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return ["tidegate quota get"]
-        case grpc.StatusCode.FAILED_PRECONDITION:
-            subject = next(
-                (
-                    violation.subject
-                    for each in details
-                    if isinstance(each, error_details_pb2.PreconditionFailure)
-                    for violation in each.violations
-                ),
-                "",
-            )
-            tenant = subject.startswith("projects/") and subject.count("/") > 1
-            return [f"tidegate why {label(subject)}"] if tenant else []
         case _:
-            return []
+            reason = next(
+                (e.reason for e in details if isinstance(e, error_details_pb2.ErrorInfo)), ""
+            )
+            short = short_name(name) if name else "NAME"
+            return [f"tidegate {each.format(short)}" for each in _AFTER.get(reason, ())]
 
 
 def _plain(said: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -27,7 +28,8 @@ def add_to(app: typer.Typer) -> None:
         app,
         "serve",
         words="tidegate serve",
-        example="tidegate serve\ntidegate serve --database sqlite:///trial.db --api-address 127.0.0.1:0",
+        example="tidegate serve\n"
+        "tidegate serve --database sqlite:///trial.db --api-address 127.0.0.1:0",
         table=False,
         reaches=False,
     )
@@ -47,12 +49,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 async def _serve(chosen: dict[str, str]) -> None:
-    from pydantic import ValidationError  # noqa: PLC0415 - only the server needs these
+    import structlog  # noqa: PLC0415 - only the server needs these
+    from pydantic import ValidationError  # noqa: PLC0415
 
     from lbaas.model.errors import LbaasError  # noqa: PLC0415
     from tidegate.config import Settings  # noqa: PLC0415
     from tidegate.plane import running_plane  # noqa: PLC0415
 
+    # stdout says where it listens, and nothing else.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         settings = Settings(**chosen)  # type: ignore[arg-type]
     except ValidationError as error:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tidegate.cli.failure import CommandError, Exit
-from tidegate.cli.json_value import JsonObject, at, text
+from tidegate.cli.json_value import JsonObject, at, number, text
 from tidegate.cli.nouns import applied, label, why
 from tidegate.cli.session import Session, ShownInstead
 from tidegate.cli.table import Format, say, tell
@@ -93,7 +93,7 @@ def _show(look: Format, event: JsonObject) -> None:
         say(
             _LAYOUT.format(
                 moment,
-                text(event, "revision"),
+                number(event, "revision"),
                 what,
                 label(text(row, "name")),
                 text(row, "provisioningStatus"),

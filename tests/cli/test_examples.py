@@ -1,0 +1,202 @@
+"""Every example of every help text is run, on a control plane with a real Envoy."""
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+
+from tests.cli.conftest import Ran, run_words
+from tidegate.cli.failure import Exit
+from tidegate.cli.main import program
+from tidegate.demo_processes import ControlPlane, DemoEnvoy
+
+TREE = {
+    "pool": {
+        "name": "web",
+        "protocol": "HTTP",
+        "lb_method": "ROUND_ROBIN",
+        "health_monitors": ["http-check"],
+    },
+    "members": [{"name": "m1", "address": "10.0.0.1", "port": 8080}],
+    "health_monitors": [
+        {"name": name, "type": kind, "delay": "5s", "timeout": "2s", "max_retries": 3}
+        for name, kind in (("http-check", "HTTP"), ("tcp-check", "TCP"))
+    ],
+    "vips": [{"name": "web", "protocol": "HTTP", "port": 8080}],
+}
+OPERATORS = {"fleet", "service-type"}
+
+
+def examples() -> list[str]:
+    """Gives every line of every help text's example."""
+    found: list[str] = []
+
+    def collect(command: object) -> None:
+        for each in getattr(command, "commands", {}).values():
+            collect(each)
+        epilog = getattr(command, "epilog", None) or ""
+        found.extend(line.strip() for line in epilog.splitlines() if "tidegate " in line)
+
+    collect(typer.main.get_command(program("*")))
+    return found
+
+
+def verbs_without_example() -> list[str]:
+    def below(command: object, path: str) -> Iterator[str]:
+        children = getattr(command, "commands", {})
+        for name, each in children.items():
+            yield from below(each, f"{path} {name}")
+        if not children and "Example:" not in (getattr(command, "epilog", None) or ""):
+            yield path
+
+    return list(below(typer.main.get_command(program("*")), "tidegate"))
+
+
+def test_every_command_has_an_example():
+    assert verbs_without_example() == []
+
+
+@dataclass
+class Live:
+    """Two control planes: `edge` of one has an Envoy; the other is for what operators change."""
+
+    tenants: str
+    operators: str
+    count: int = 0
+
+    def run(self, line: str, *, project: str, server: str = "") -> Ran:
+        env = {"TIDEGATE_SERVER": server or self.tenants, "TIDEGATE_PROJECT": project}
+        return run_words(shlex.split(line.removeprefix("tidegate ")), env=env)
+
+    def must(self, line: str, *, project: str, server: str = "") -> Ran:
+        ran = self.run(line, project=project, server=server)
+        assert ran.code == 0, ran.err
+        return ran
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp("planes")
+    (folder / "operators").mkdir()
+    with asyncio.Runner() as runner:
+        children = []
+        try:
+            tenants = runner.run(ControlPlane.started(folder))
+            children.append(tenants.child)
+            operators = runner.run(ControlPlane.started(folder / "operators"))
+            children.append(operators.child)
+            planes = Live(tenants.api, operators.api)
+            ranges = "--vip-range 127.77.0.0/16 --vip-range 2001:db8::/64"
+            planes.must(f"tidegate fleet create edge {ranges}", project="p")
+            envoy = runner.run(DemoEnvoy.started(folder, fleet="edge", node="e1", xds=tenants.xds))
+            children.append(envoy.child)
+            yield planes
+        finally:
+            for child in reversed(children):
+                runner.run(child.stop())
+
+
+@pytest.fixture
+def project(live: Live) -> str:
+    live.count += 1
+    return f"example-{live.count}"
+
+
+def seed(live: Live, project: str, words: list[str], folder: Path) -> None:
+    """Makes what an example takes for granted, and not what it makes itself."""
+    tree = folder / "tree.yaml"
+    tree.write_text(json.dumps(TREE))
+    if words[1:3] == ["pool", "create"] or words[1] == "apply":
+        return
+    live.must(f"tidegate apply -f {tree} --wait=applied", project=project)
+    live.must("tidegate pool create blue --protocol http", project=project)
+    live.must("tidegate pool create green --protocol http", project=project)
+    if words[2:3] == ["create"]:
+        noun, name = words[1], words[3]
+        if noun == "monitor":
+            live.must("tidegate pool update web --monitor none --wait=applied", project=project)
+        live.run(f"tidegate {noun} delete {name} --wait=applied", project=project)
+    if words[1:3] == ["monitor", "delete"]:
+        live.must("tidegate pool disassociate web http-check --wait=applied", project=project)
+    if words[1:3] == ["pool", "delete"] and "--tree" not in words:
+        live.must("tidegate vip delete web --wait=applied", project=project)
+
+
+def seed_operators(live: Live, words: list[str]) -> None:
+    for noun, name in (("fleet", "edge"), ("fleet", "beside"), ("service-type", "gold")):
+        live.run(f"tidegate {noun} delete {name}", project="p", server=live.operators)
+        if words[2] != "create":
+            live.must(f"tidegate {noun} create {name}", project="p", server=live.operators)
+
+
+def tenants_examples() -> list[str]:
+    apart = OPERATORS | {"serve", "demo"}
+    return [line for line in examples() if line.split()[1] not in apart]
+
+
+@pytest.mark.parametrize("line", tenants_examples())
+def test_an_example_works(live, project, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line.partition(" > ")[0])
+    seed(live, project, words, tmp_path)
+    ran = live.run(shlex.join(words), project=project)
+    if words[2:3] == ["stats"]:
+        assert ran.code == Exit.CONFLICT
+        assert "NO_AGENT" in ran.err
+    else:
+        assert ran.code == 0, ran.err
+        assert ran.out or "delete" in line or "watch" in line or "status" in line
+
+
+@pytest.mark.parametrize("line", [line for line in examples() if line.split()[1] in OPERATORS])
+def test_an_operators_example_works(live, line):
+    words = shlex.split(line)
+    seed_operators(live, words)
+    ran = live.run(line, project="p", server=live.operators)
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize("line", [line for line in examples() if line.split()[1] == "serve"])
+def test_serve_says_where_it_listens_and_stops_when_told(line, tmp_path):
+    env = {"TIDEGATE_API_ADDRESS": "127.0.0.1:0", "TIDEGATE_XDS_ADDRESS": "127.0.0.1:0"}
+    with subprocess.Popen(
+        [sys.executable, "-m", *shlex.split(line)],
+        cwd=tmp_path,
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout.readline().startswith("api 127.0.0.1:")
+            assert process.stdout.readline().startswith("xds 127.0.0.1:")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0, process.stderr.read()
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+
+
+@pytest.mark.parametrize(
+    "line", ["tidegate pool create web --protocol http", "tidegate vip get web"]
+)
+def test_the_line_that_show_buf_prints_runs(live, project, line):
+    buf = Path(sys.executable).with_name("buf")
+    if "get" in line:
+        live.must("tidegate pool create web --protocol http", project=project)
+        live.must("tidegate vip create web --pool web --protocol http --port 80", project=project)
+    words = shlex.split(live.must(f"{line} --show buf", project=project).out)
+    done = subprocess.run(
+        [str(buf), *words[1:]], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert json.loads(done.stdout)["name"].endswith("/web")
