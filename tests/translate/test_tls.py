@@ -5,15 +5,14 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
+
+import trustme
 
 from lbaas.model.enums import HealthMonitorType, Protocol
 from tests.harness.ports import free_port
 from tests.harness.waiting import until
 from tests.translate.node import TranslatedNode
 from tests.translate.trees import POOL, member, monitor, pool, tree, vip
-
-CERTIFICATE = Path(__file__).parent / "member.pem"
 
 
 class TlsMember:
@@ -27,7 +26,7 @@ class TlsMember:
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator["TlsMember"]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(CERTIFICATE)
+        trustme.CA().issue_cert("member.test").configure_cert(context)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.sni_callback = lambda _socket, name, _context: self.server_names.append(name)
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)

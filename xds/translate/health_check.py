@@ -5,6 +5,7 @@ Figures in the comments were measured on Envoy 1.40.0.
 
 from collections.abc import Sequence
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Final
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -99,18 +100,29 @@ def _fill_tls(cluster: Cluster, check: HealthCheck, host: str) -> None:
     No validation context, so any certificate passes: it is the clients who verify it. Checks
     that ask for different hosts send different server names, so there is one socket per host.
     """
-    criterion = f"tls/{host}" if host else "tls"
+    name = _server_name(host)
+    criterion = f"tls/{name}" if name else "tls"
     check.transport_socket_match_criteria.fields[_CHECK].string_value = criterion
     if any(match.name == criterion for match in cluster.transport_socket_matches):
         return
     match = cluster.transport_socket_matches.add(name=criterion)
     match.match.fields[_CHECK].string_value = criterion
     match.transport_socket.name = _TLS
-    match.transport_socket.typed_config.CopyFrom(packed(_tls_context(host)))
+    match.transport_socket.typed_config.CopyFrom(packed(_tls_context(name)))
 
 
-def _tls_context(host: str) -> UpstreamTlsContext:
-    context = UpstreamTlsContext(sni=host)
+def _server_name(host: str) -> str:
+    """Gives what TLS may name: the host without its port, nothing for an address (RFC 6066, 3)."""
+    name = host if host.count(":") != 1 else host.partition(":")[0]
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return "" if "[" in name else name
+    return ""
+
+
+def _tls_context(server_name: str) -> UpstreamTlsContext:
+    context = UpstreamTlsContext(sni=server_name)
     # As a client Envoy stops at TLS 1.2 by default; a member may speak 1.3 alone.
     context.common_tls_context.tls_params.tls_maximum_protocol_version = TlsParameters.TLSv1_3
     return context
