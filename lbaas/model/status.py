@@ -95,20 +95,20 @@ def failure(
             " another VIP; delete this one and create it on another address or port",
             resource=obj.name,
         )
-    if pool is not None and _refused(pool):
-        return StatusDetail(
-            reason="NO_ELIGIBLE_FLEET",
-            message=pool.placement.reason,
-            resource=pool.name,
-            time=pool.placement.time,
-        )
-    return None
+    return None if pool is None else _refusal(pool)
 
 
-def _refused(pool: Pool) -> bool:
-    """Tells whether no fleet fits the pool as it is now; a newer one has yet to be looked at."""
+def _refusal(pool: Pool) -> StatusDetail | None:
+    """Gives why no fleet fits the pool as it is now; a newer pool has yet to be looked at."""
     placement = pool.placement
-    return placement is not None and not placement.fleet and placement.rev >= pool.record.spec_rev
+    if placement is None or placement.fleet or placement.rev < pool.record.spec_rev:
+        return None
+    return StatusDetail(
+        reason="NO_ELIGIBLE_FLEET",
+        message=placement.reason,
+        resource=pool.name,
+        time=placement.time,
+    )
 
 
 def provisioning(
