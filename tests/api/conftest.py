@@ -1,5 +1,7 @@
 """A real server of the API on a real store."""
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +16,23 @@ from tests.api.client import Client
 from tests.api.fleet_side import FleetSide
 
 
+async def _make_empty(path: Path) -> None:
+    store = await Store.open(f"sqlite:///{path}", built=EVERYTHING)
+    await store.close()
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that was migrated once; tests take a copy each."""
+    path = tmp_path_factory.mktemp("empty") / "store.db"
+    asyncio.run(_make_empty(path))
+    return path
+
+
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(f"sqlite:///{tmp_path / 'store.db'}", built=EVERYTHING)
+async def store(tmp_path: Path, empty_store: Path) -> AsyncIterator[Store]:
+    path = shutil.copy(empty_store, tmp_path / "store.db")
+    store = await Store.open(f"sqlite:///{path}", built=EVERYTHING)
     yield store
     await store.close()
 
