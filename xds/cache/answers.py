@@ -7,7 +7,7 @@ from collections.abc import Callable
 from xds.cache.channel import Channel, Flight
 from xds.cache.cursor import States, without
 from xds.cache.rejections import Rejection, cleaned, culprits, halves
-from xds.cache.resource import Resource, same
+from xds.cache.resource import Resource, is_placeholder, same
 from xds.cache.state import State
 from xds.cache.types import Key, RejectedVersion
 
@@ -85,7 +85,7 @@ def _reject(
     else:
         if good is None and earlier is not None:
             good = earlier.last_good
-        if good is not None and not good.known:
+        if good is not None and (not good.known or is_placeholder(good)):
             good = None
         state.rejected[key] = Rejection(version, text, good, now)
         report(RejectedVersion(key, version, text, good))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from xds.cache.channel import MOST_IN_FLIGHT, Channel, Flight, Queue
 from xds.cache.full_set import full_set, would_lose
-from xds.cache.gates import Verdict, leaving_with, step
+from xds.cache.gates import Verdict, leaving_with, step, surely_unused
 from xds.cache.resource import Resource, empty_runtime
 from xds.cache.snapshot import total
 from xds.cache.state import State
@@ -211,15 +211,13 @@ class Composer:
         Without, delta Envoy keeps the cluster warming for 15 s and holds back every CDS answer.
         """
         state = self._state
-        referred = any(
-            user.type_url in (LISTENER, ROUTE) for user in state.cursor.users(cluster.key)
-        )
+        unused = surely_unused(state, cluster.key)
         channel = state.channels.get(ENDPOINT)
         for target in cluster.references:
             if target.type_url != ENDPOINT:
                 continue
             state.behind.add(target.name)
-            if referred or state.cursor.base.get(target) is None:
+            if not unused or state.cursor.base.get(target) is None:
                 state.placeholders.discard(target.name)
             else:
                 state.placeholders.add(target.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xds.cache.channel import Channel
+from xds.cache.gates import excused
 from xds.cache.resource import Resource
 from xds.cache.state import State
 from xds.cache.types import Key
@@ -51,7 +52,7 @@ def would_lose(state: State, channel: Channel, changes: Mapping[str, Resource | 
             continue
         if all(one is None or one.known for one in pending.states):
             continue
-        if state.refused(key) is None:
+        if not excused(state, key):
             return True
     return False
 

@@ -13,7 +13,7 @@ from enum import Enum
 
 from xds.cache.cursor import Pending
 from xds.cache.rejections import RETRY_SECONDS
-from xds.cache.resource import Resource, empty_endpoints, same
+from xds.cache.resource import Resource, empty_endpoints, is_placeholder, same
 from xds.cache.state import SETTLING, State
 from xds.cache.types import ADDRESS, CLUSTER, ENDPOINT, LISTENER, ROUTE, Key
 
@@ -62,11 +62,16 @@ def step(state: State, key: Key, now: float, *, again: bool) -> Step:
             state.learn(key, (None,))
         return NOTHING
     wanted = state.cursor.base.get(key)
+    warming = again and key.type_url == ENDPOINT and _sent_as_cluster(state, key)
+    if wanted is None and warming:
+        return _stand_in(state, key)
     if pending is None:
         return Step(Verdict.SEND, wanted) if again else NOTHING
     rejection = state.refused(key)
     if rejection is not None:
         wanted = state.last_good(key, rejection)
+        if wanted is None and warming:
+            return _stand_in(state, key)
         if wanted is None:
             held = _certain(pending)
             return Step(Verdict.SEND, held) if again and held else NOTHING
@@ -76,15 +81,31 @@ def step(state: State, key: Key, now: float, *, again: bool) -> Step:
         return NOTHING
     earlier = state.rejected.get(key)
     if rejection is None and earlier is not None and now < earlier.at + RETRY_SECONDS:
+        if warming:
+            return _stand_in(state, key)
         return Step(Verdict.LATER, at=earlier.at + RETRY_SECONDS)
     if wanted is None:
         return _removal(state, key, pending, now, again=again)
     return _addition(state, key, pending, wanted, again=again)
 
 
+def _stand_in(state: State, key: Key) -> Step:
+    """Gives the endpoints for a cluster that was sent while its own are gone or refused.
+
+    Without any it would warm, and withhold the answers of all clusters, for 15 s (Envoy ignores
+    a removal). What it holds serves on; a cluster that never had any is given none; what it holds
+    and is not known is left alone.
+    """
+    pending = state.cursor.except_for(key, state.cursor.base.revision)
+    held = [one for one in pending.states if one is not None]
+    if held and not held[0].known:
+        return NOTHING
+    return Step(Verdict.SEND, held[0] if held else empty_endpoints(key.name))
+
+
 def _underway(pending: Pending, wanted: Resource | None) -> bool:
     if pending.nonce:
-        placeholder = pending.sent is not None and _is_placeholder(pending.sent)
+        placeholder = pending.sent is not None and is_placeholder(pending.sent)
         return placeholder or same(pending.sent, wanted)
     return len(pending.states) == 1 and same(pending.states[0], wanted)
 
@@ -94,12 +115,6 @@ def _certain(pending: Pending) -> Resource | None:
     if len(pending.states) != 1 or pending.states[0] is None or not pending.states[0].known:
         return None
     return pending.states[0]
-
-
-def _is_placeholder(resource: Resource) -> bool:
-    if resource.key.type_url != ENDPOINT:
-        return False
-    return resource.version == empty_endpoints(resource.key.name).version
 
 
 def _addition(state: State, key: Key, pending: Pending, wanted: Resource, *, again: bool) -> Step:
@@ -121,10 +136,15 @@ def _addition(state: State, key: Key, pending: Pending, wanted: Resource, *, aga
     return Step(Verdict.SEND, wanted)
 
 
+def _sent_as_cluster(state: State, key: Key) -> bool:
+    return any(True for _ in state.cursor.users(key))
+
+
 def _cluster_held(state: State, key: Key) -> bool:
-    if any(True for _ in state.cursor.users(key)):
+    if _sent_as_cluster(state, key):
         return True
-    return not any(True for _ in state.cursor.base.users(key))
+    wanted = list(state.cursor.base.users(key))
+    return not wanted or any(state.cursor.states(cluster) != (None,) for cluster in wanted)
 
 
 def clusters(state: State, resource: Resource) -> Iterator[Key]:
@@ -151,6 +171,9 @@ def blocked(state: State, resource: Resource) -> Key | None:
             on = _address_taken(state, resource.key, target)
             if on is not None:
                 return on
+    if resource.key.type_url == LISTENER and state.cursor.states(resource.key) == (None,):
+        # A listener in a version that is not known may bind the address of a new one.
+        return next((on for on in _unknown(state, LISTENER) if not excused(state, on)), None)
     return None
 
 
@@ -168,9 +191,11 @@ def _cluster_missing(state: State, cluster: Key) -> Key | None:
         if pending is None or state.refused(target) is not None:
             continue
         real = state.cursor.base.get(target)
-        if real is None or _is_placeholder(real):
+        if real is None or is_placeholder(real):
             continue
-        if any(one is not None and _is_placeholder(one) for one in pending.states):
+        if target.name in state.placeholders or any(
+            one is not None and is_placeholder(one) for one in pending.states
+        ):
             return target
     return None
 
@@ -197,6 +222,19 @@ def _waits_in_circle(state: State, holder: Key, key: Key) -> bool:
         seen.add(at)
         at = state.waits.get(at)
     return False
+
+
+def surely_unused(state: State, cluster: Key) -> bool:
+    """Whether no listener or route that the client holds, or may hold, refers to a cluster."""
+    if any(user.type_url in (LISTENER, ROUTE) for user in state.cursor.users(cluster)):
+        return False
+    if None in state.cursor.states(cluster):
+        return state.gated()  # it is new, and nothing is led to it before it is there
+    return state.gated() and not (
+        (state.resumed and _may_be_used(state, CLUSTER))
+        or any(_unknown(state, LISTENER))
+        or any(_unknown(state, ROUTE))
+    )
 
 
 def leaving_with(state: State, listener: Resource) -> list[Key]:
@@ -238,8 +276,7 @@ def _removal(state: State, key: Key, pending: Pending, now: float, *, again: boo
     if state.resumed and now < settled_at and _may_be_used(state, key.type_url):
         return Step(Verdict.LATER, at=settled_at)
     for user_type in _USERS.get(key.type_url, ()):
-        unknown = _unknown(state, user_type)
-        if unknown is not None:
+        for unknown in _unknown(state, user_type):
             return Step(Verdict.WAIT, on=unknown)
     return Step(Verdict.SEND, None)
 
@@ -254,15 +291,14 @@ def _may_be_used(state: State, type_url: str) -> bool:
     )
 
 
-def _unknown(state: State, type_url: str) -> Key | None:
-    """Gives a name that the client holds in a version of which nothing is known."""
+def _unknown(state: State, type_url: str) -> Iterator[Key]:
+    """Gives names that the client holds in a version of which nothing is known."""
     for key in state.foreign:
         if key.type_url != type_url:
             continue
         pending = state.cursor.pending.get(key)
         if pending is not None and any(one is not None and not one.known for one in pending.states):
-            return key
-    return None
+            yield key
 
 
 def _successor(state: State, pending: Pending) -> Key | None:

@@ -71,6 +71,13 @@ def empty_endpoints(name: str) -> Resource:
     return Resource.of(ClusterLoadAssignment(cluster_name=name))
 
 
+def is_placeholder(resource: Resource) -> bool:
+    """Whether it is a ClusterLoadAssignment without members."""
+    if resource.key.type_url != ENDPOINT:
+        return False
+    return resource.version == empty_endpoints(resource.key.name).version
+
+
 @lru_cache(maxsize=64)
 def empty_runtime(name: str) -> Resource:
     """Gives the runtime layer that stands, in state of the world, for one that does not exist.
@@ -88,4 +95,4 @@ def same(one: Resource | None, other: Resource | None) -> bool:
     return one.version == other.version
 
 
-__all__ = ["ENDPOINT", "Resource", "empty_endpoints", "empty_runtime", "same"]
+__all__ = ["ENDPOINT", "Resource", "empty_endpoints", "empty_runtime", "is_placeholder", "same"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from xds.cache.channel import Channel
@@ -135,9 +135,11 @@ class State:
 
     def settle(self, key: Key) -> bool:
         """Ends the exception of a name that the client certainly holds as wanted."""
-        pending = self.cursor.pending[key]
-        if len(pending.states) != 1 or not same(pending.states[0], self.cursor.base.get(key)):
+        pending, wanted = self.cursor.pending[key], self.cursor.base.get(key)
+        if len(pending.states) != 1 or not same(pending.states[0], wanted):
             return False
+        if wanted is not None and key.type_url == ENDPOINT and key.name in self.placeholders:
+            return False  # its cluster was sent meanwhile: it is still to follow, empty first
         self.cursor.settle(key)
         self.rejected.pop(key, None)
         self.later.pop(key, None)
@@ -147,7 +149,7 @@ class State:
         self.settled.append(key)
         return True
 
-    def as_wanted(self, type_url: str, *, except_for: Set[Key]) -> None:
+    def as_wanted(self, type_url: str, *, except_for: Collection[Key]) -> None:
         """Notes that the client came with all of a type as wanted, but for some names."""
         for name in self.cursor.base.of_type(type_url):
             key = Key(type_url, name)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from xds.cache import answers
 from xds.cache.channel import Channel
 from xds.cache.compose import Composer
-from xds.cache.cursor import Cursor, Left, Pending, States
+from xds.cache.cursor import Cursor, Left, Pending, States, merged
 from xds.cache.explain import explain
 from xds.cache.gates import excused
 from xds.cache.rejections import Rejection
-from xds.cache.resource import Resource
+from xds.cache.resource import Resource, same
 from xds.cache.state import State
 from xds.cache.subscription import FULL_SETS, Asked, Subscription
 from xds.cache.types import ENDPOINT, LISTENER, Key, NodeInfo, RejectedVersion, Request, Response
@@ -151,7 +151,10 @@ class NodeStream:
         if not self._loaded or state.cursor.base.revision < revision:
             return False
         for type_url in state.cursor.base.types():
-            if state.carries(type_url) and not state.cursor.opened(type_url):
+            if not state.carries(type_url) or state.cursor.opened(type_url):
+                continue
+            names = state.cursor.base.of_type(type_url)
+            if not all(excused(state, Key(type_url, name)) for name in names):
                 return False
         return all(
             pending.since > revision or excused(state, key)
@@ -221,13 +224,14 @@ class NodeStream:
             key = Key(type_url, name)
             gone = name not in holds and state.cursor.base.get(key) is None
             behind = type_url == ENDPOINT and name in state.behind
-            if gone or behind or key in state.cursor.pending:
+            new = name not in holds and key in state.cursor.pending
+            if gone or behind or new:
                 channel.urgent[name] = None
                 if name in state.placeholders:
                     state.cursor.except_for(key, 0)
         if self.delta:
             channel.owed = subscription.wildcard or not subscription.names
-        elif not request.version_info or differing:
+        elif not request.version_info or differing or channel.uncertain:
             # An unanswered RTDS costs Envoy 15 s at its start.
             channel.owed = subscription.wildcard or all(
                 state.cursor.base.get(Key(type_url, name)) is None for name in subscription.names
@@ -250,7 +254,13 @@ class NodeStream:
             if resource is None:
                 resource = Resource.foreign(key, version)
                 state.foreign.add(key)
-            holds[name] = (resource,)
+            before = remembered.get(name, ())
+            if len(before) > 1 and not same(before[-1], resource):
+                # It refused a response that may have been applied in part, and lists what it
+                # accepted before.
+                holds[name] = merged((*before, resource))
+            else:
+                holds[name] = (resource,)
         for name, states in remembered.items():
             if name not in holds and len(states) > 1 and request.initial_versions:
                 holds[name] = (None, *(one for one in states if one is not None))

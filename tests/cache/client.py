@@ -1,0 +1,234 @@
+"""An honest Envoy, as measured: what it holds, asks for, withholds, applies in part, forgets."""
+
+from collections import deque
+
+from xds.cache import (
+    CLUSTER,
+    ENDPOINT,
+    LISTENER,
+    ROUTE,
+    Key,
+    Request,
+    Resource,
+    Response,
+    empty_endpoints,
+)
+from xds.cache.types import ADDRESS
+
+TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
+
+
+class Violation(AssertionError):
+    """The server broke a promise."""
+
+
+def targets(resource: Resource, type_url: str) -> set[str]:
+    return {key.name for key in resource.references if key.type_url == type_url}
+
+
+class Envoy:
+    """One Envoy process: survives its streams."""
+
+    def __init__(self, name: str, *, delta: bool, poison: dict[str, str]) -> None:
+        self.name, self.delta, self.poison = name, delta, poison
+        self.held: dict[str, dict[str, Resource]] = {type_url: {} for type_url in TYPES}
+        self.listed: dict[str, dict[str, str]] = {type_url: {} for type_url in TYPES}
+        self.version_info: dict[str, str] = {}
+        self.names: dict[str, set[str]] = {ENDPOINT: set(), ROUTE: set()}
+        self.muted = False
+        self.start_stream()
+
+    def start_stream(self) -> None:
+        self.inbox: deque[Response] = deque()
+        self.outbox: deque[Request] = deque()
+        self.withheld: list[Request] = []
+        self.warming: set[str] = set()
+        self.nonce: dict[str, str] = {}
+        self.asked: dict[str, set[str]] = {ENDPOINT: set(), ROUTE: set()}
+        self.open: set[str] = set()
+        self.received = 0
+
+    def connect(self) -> None:
+        self.start_stream()
+        for type_url in TYPES:
+            if type_url in (CLUSTER, LISTENER) or self.names[type_url]:
+                self.greet(type_url)
+
+    def greet(self, type_url: str) -> None:
+        self.open.add(type_url)
+        names = tuple(sorted(self.names.get(type_url, ())))
+        self.asked.get(type_url, set()).update(names)
+        if self.delta:
+            listed = {k: v for k, v in self.listed[type_url].items() if k in self.held[type_url]}
+            self.outbox.append(Request(type_url, subscribe=names, initial_versions=listed))
+        else:
+            version = self.version_info.get(type_url, "")
+            self.outbox.append(Request(type_url, names=names, version_info=version))
+
+    def ask(self, type_url: str, add: set[str], drop: set[str]) -> None:
+        add, drop = add - self.names[type_url], drop & self.names[type_url]
+        if not add and not drop:
+            return
+        self.names[type_url] = (self.names[type_url] | add) - drop
+        self.asked[type_url] |= add
+        for name in drop:
+            self.held[type_url].pop(name, None)
+            self.listed[type_url].pop(name, None)
+        if type_url not in self.open:
+            self.greet(type_url)
+        elif self.delta:
+            request = Request(
+                type_url, subscribe=tuple(sorted(add)), unsubscribe=tuple(sorted(drop))
+            )
+            self.outbox.append(request)
+        else:
+            self.outbox.append(self.whole(type_url))
+
+    def whole(self, type_url: str, error: str | None = None) -> Request:
+        return Request(
+            type_url,
+            nonce=self.nonce.get(type_url, ""),
+            error=error,
+            names=tuple(sorted(self.names.get(type_url, ()))),
+            version_info=self.version_info.get(type_url, ""),
+        )
+
+    def take(self) -> None:
+        """Takes one response from the wire, applies it, answers (or withholds the answer)."""
+        response = self.inbox.popleft()
+        self.nonce[response.type_url] = response.nonce
+        self.received += len(response.resources)
+        names = [resource.key.name for resource in response.resources]
+        if len(set(names)) != len(names) or set(names) & set(response.removed):
+            raise Violation(f"duplicate names in a response (rule 50): {names}")
+        error = self.apply(response)
+        if error is None:
+            self.version_info[response.type_url] = response.version
+        if self.delta:
+            answer = Request(response.type_url, nonce=response.nonce, error=error)
+        else:
+            answer = self.whole(response.type_url, error)
+        if response.type_url == CLUSTER:
+            self.withheld.append(answer)
+        else:
+            self.outbox.append(answer)
+        self.release()
+        self.check()
+
+    def release(self) -> None:
+        """Sends the CDS answers, unless a cluster warms: then Envoy withholds all of them."""
+        if not self.warming and not self.muted:
+            self.outbox.extend(self.withheld)
+            self.withheld.clear()
+
+    def apply(self, response: Response) -> str | None:
+        type_url = response.type_url
+        bad = {r.key.name: self.poison.get(f"{self.name}/{r.version}") for r in response.resources}
+        bad |= {
+            r.key.name: mode
+            for r in response.resources
+            if (mode := self.poison.get(f"*/{r.version}")) is not None
+        }
+        if "unnamed" in bad.values() or (type_url == ENDPOINT and any(bad.values())):
+            named = [name for name, mode in bad.items() if mode == "named"]
+            if type_url == ENDPOINT:
+                self.warm(set(bad))  # "allow startup to continue, even with a bad config"
+            if "unnamed" in bad.values():
+                return "Proto constraint validation failed"
+            return f"malformed: {', '.join(named)}"
+        removed = set(response.removed)
+        if not self.delta and type_url in (CLUSTER, LISTENER):
+            removed = set(self.held[type_url]) - set(bad)
+        for name in removed:
+            self.remove(type_url, name)
+        for resource in response.resources:
+            if bad[resource.key.name] is None:
+                self.put(resource)
+        guilty = sorted(name for name, mode in bad.items() if mode)
+        if not guilty:
+            for resource in response.resources:
+                if resource.key.name in self.held[type_url]:
+                    self.listed[type_url][resource.key.name] = resource.version
+        self.react(type_url, [r for r in response.resources if bad[r.key.name] is None])
+        return f"Error adding/updating {', '.join(guilty)}: bad" if guilty else None
+
+    def remove(self, type_url: str, name: str) -> None:
+        if type_url in (ENDPOINT, ROUTE):
+            return  # Envoy ignores it: they go with what refers to them
+        self.held[type_url].pop(name, None)
+        self.listed[type_url].pop(name, None)
+        self.warming.discard(name)
+
+    def put(self, resource: Resource) -> None:
+        type_url, name = resource.key
+        old = self.held[type_url].get(name)
+        if type_url in (ENDPOINT, ROUTE):
+            if name not in self.asked[type_url]:
+                raise Violation(f"{name} of {type_url} was never asked for (rule 44)")
+            if name not in self.names[type_url]:
+                return
+        if type_url == LISTENER:
+            for other in self.held[LISTENER].values():
+                if other.key.name != name and targets(other, ADDRESS) & targets(resource, ADDRESS):
+                    raise Violation(f"{name} has duplicate address of {other.key.name}")
+        if type_url == ENDPOINT and old is not None and self.used(name):
+            empty = empty_endpoints(name).version
+            if resource.version == empty != old.version:
+                raise Violation(f"{name} is emptied while it serves")
+        self.held[type_url][name] = resource
+        if type_url == CLUSTER and (old is None or old.version != resource.version):
+            self.warming.add(name)
+            if not self.delta and old is not None and ENDPOINT in self.open:
+                self.outbox.append(self.whole(ENDPOINT))  # it repeats its last answer
+        if type_url == ENDPOINT:
+            self.warm({name})
+
+    def used(self, endpoints: str) -> bool:
+        """Whether a cluster with these endpoints serves a listener."""
+        serving = set()
+        for listener in self.held[LISTENER].values():
+            serving |= targets(listener, CLUSTER)
+            for route in targets(listener, ROUTE) & set(self.held[ROUTE]):
+                serving |= targets(self.held[ROUTE][route], CLUSTER)
+        clusters = [self.held[CLUSTER][name] for name in serving if name in self.held[CLUSTER]]
+        return any(endpoints in targets(cluster, ENDPOINT) for cluster in clusters)
+
+    def warm(self, names: set[str]) -> None:
+        for cluster in self.held[CLUSTER].values():
+            if names & targets(cluster, ENDPOINT):
+                self.warming.discard(cluster.key.name)
+
+    def react(self, type_url: str, applied: list[Resource]) -> None:
+        below = {CLUSTER: ENDPOINT, LISTENER: ROUTE}.get(type_url)
+        if below is None:
+            return
+        wanted: set[str] = set()
+        for resource in self.held[type_url].values():
+            wanted |= targets(resource, below)
+        self.ask(below, wanted, self.names[below] - wanted)
+
+    def check(self) -> None:
+        """Invariant 5: a client never holds a reference without its target."""
+        clusters = self.held[CLUSTER]
+        for listener in self.held[LISTENER].values():
+            needed = targets(listener, CLUSTER)
+            for route in targets(listener, ROUTE):
+                if route in self.held[ROUTE]:
+                    needed |= targets(self.held[ROUTE][route], CLUSTER)
+            if not needed <= set(clusters):
+                raise Violation(f"{listener.key.name} needs {needed - set(clusters)}")
+
+    def version(self, key: Key) -> str | None:
+        resource = self.held[key.type_url].get(key.name)
+        return resource.version if resource else None
+
+    @property
+    def applied_in_part(self) -> bool:
+        """Whether it holds something that it does not list (fact c4)."""
+        return any(
+            self.listed[type_url].get(name) != resource.version
+            for type_url in TYPES
+            for name, resource in self.held[type_url].items()
+        )
+
+

@@ -1,0 +1,311 @@
+"""A fleet of honest Envoys, a control plane that may die, and what must hold at every moment."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from tests.cache.client import Envoy, Violation
+from tests.cache.messages import cluster, endpoints, http_listener, route, tcp_listener
+from xds.cache import (
+    CLUSTER,
+    Key,
+    NodeInfo,
+    NodeStream,
+    RejectedVersion,
+    Resource,
+    SnapshotCache,
+)
+
+FLEET = "edge"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tenant's pool and VIP; `generation` renames the cluster, `rename` the listener."""
+
+    index: int
+    port: int
+    generation: int = 0
+    rename: int = 0
+    tags: tuple[int, int, int, int] = (0, 0, 0, 0)
+    tcp: bool = False
+    bare: bool = False  # no VIP yet
+
+    def resources(self) -> dict[str, Resource]:
+        pool = f"pool-{self.index}" + f"-{self.generation}" * bool(self.generation)
+        vip = f"vip-{self.index}" + f"-{self.rename}" * bool(self.rename)
+        of_cluster, of_endpoints, of_listener, of_route = self.tags
+        made = {
+            "cluster": cluster(pool, of_cluster),
+            "endpoints": endpoints(pool, 80 + of_endpoints),
+        }
+        if self.bare:
+            return made
+        if self.tcp:
+            return made | {"listener": tcp_listener(vip, self.port, pool, of_listener)}
+        made["listener"] = http_listener(vip, self.port, vip, of_listener)
+        made["route"] = route(vip, pool, tag=of_route)
+        return made
+
+
+@dataclass
+class Node:
+    envoy: Envoy
+    stream: NodeStream | None = None
+    dirty: bool = False
+    revision: int = 0
+    connections: int = 0
+    unknown: bool = False  # not seen since the control plane was restarted
+
+
+class World:
+    def __init__(self) -> None:
+        self.now = 1.0
+        self.revision = 0
+        self.trees: dict[int, Tree] = {}
+        self.wanted: dict[Key, Resource] = {}
+        self.changed_at: dict[int, int] = {}
+        self.poison: dict[str, str] = {}
+        self.stored: dict[tuple[str, Key], RejectedVersion] = {}
+        self.refusals: Counter[tuple[str, Key, str]] = Counter()
+        self.largest = 1
+        self.exchanged = False
+        self.live: set[tuple[str, int, int, int]] = set()
+        self.cache = SnapshotCache(self)
+        self.cache.advance(FLEET, 0, {})
+        self.nodes: list[Node] = []
+
+    # What the control plane hears.
+    def opened(self, stream): ...
+
+    def closed(self, stream): ...
+
+    def confirmed(self, stream, keys):
+        for key in keys:
+            if stream.confirmed(key, stream.revision):
+                self.stored.pop((stream.node.id, key), None)
+
+    def rejected(self, stream, rejection):
+        self.stored[stream.node.id, rejection.key] = rejection
+
+    # What happens.
+    def join(self, *, delta: bool) -> None:
+        envoy = Envoy(f"node-{len(self.nodes)}", delta=delta, poison=self.poison)
+        self.nodes.append(Node(envoy))
+
+    def connect(self, node: Node) -> None:
+        node.envoy.connect()
+        node.connections += 1
+        node.stream = self.cache.connect(
+            fleet=FLEET, node=NodeInfo(node.envoy.name), delta=node.envoy.delta, now=self.now
+        )
+        node.stream.on_dirty = lambda: setattr(node, "dirty", True)
+
+    def disconnect(self, node: Node) -> None:
+        self.cache.disconnect(node.stream)
+        node.stream = None
+        node.envoy.start_stream()
+
+    def change(self, trees: dict[int, Tree], poison: dict[str, str] | None = None) -> None:
+        self.revision += 1
+        before, self.wanted = self.wanted, {}
+        for tree in trees.values():
+            self.wanted |= {one.key: one for one in tree.resources().values()}
+        for index in {*trees, *self.trees}:
+            if trees.get(index) != self.trees.get(index):
+                self.changed_at[index] = self.revision
+        self.trees = trees
+        changes: dict[Key, Resource | None] = {key: None for key in before if key not in self.wanted}
+        for key, resource in self.wanted.items():
+            if key not in before or before[key].version != resource.version:
+                changes[key] = resource
+        for version, mode in (poison or {}).items():
+            self.poison[version] = mode
+        self.cache.advance(FLEET, self.revision, changes)
+        self.run()
+
+    def restart(self) -> None:
+        self.cache = SnapshotCache(self)
+        for node in self.nodes:
+            node.unknown = True
+            if node.stream is not None:
+                node.stream = None
+                node.envoy.start_stream()
+        for (name, _), rejection in self.stored.items():
+            self.cache.restore_rejection(FLEET, name, rejection)
+        self.cache.advance(FLEET, self.revision, dict(self.wanted))
+
+    def run(self) -> None:
+        for node in self.nodes:
+            if node.stream is not None and node.dirty:
+                self.turn(node)
+
+    def turn(self, node: Node) -> None:
+        node.dirty = False
+        node.envoy.inbox.extend(node.stream.run(self.now))
+        if node.stream.revision < node.revision:
+            raise Violation("the revision of a node fell (11)")
+        node.revision = node.stream.revision
+        flights = Counter()
+        for channel in node.stream._state.channels.values():
+            flights[channel.type_url] = len(channel.flights)
+        if flights[CLUSTER] > 4 or any(count > 16 for count in flights.values()):
+            raise Violation(f"too many in flight (12): {flights}")
+
+    def take(self, node: Node) -> bool:
+        """The node takes one response."""
+        if not node.envoy.inbox:
+            return False
+        response = node.envoy.inbox[0]
+        self.largest = max(self.largest, len(response.resources))
+        node.envoy.take()
+        return True
+
+    def deliver(self, node: Node) -> bool:
+        """The control plane takes one request."""
+        if node.stream is None or not node.envoy.outbox:
+            return False
+        request = node.envoy.outbox.popleft()
+        if request.error is not None:
+            channel = node.stream._state.channels[request.type_url]
+            flight = channel.flights.get(request.nonce)
+            for name, resource in flight.entries.items() if flight else ():
+                if resource is not None:
+                    self.refusals[node.envoy.name, resource.key, resource.version] += 1
+        node.stream.receive(request, self.now)
+        node.unknown = not all(
+            node.stream._state.cursor.opened(type_url) for type_url in node.envoy.open
+        )
+        self.turn(node)
+        return True
+
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        for node in self.nodes:
+            if node.stream is not None:
+                self.turn(node)
+
+    def pump(self) -> None:
+        """Lets all messages pass until nothing moves."""
+        for _ in range(3000):
+            moved = False
+            for node in self.nodes:
+                if node.stream is not None:
+                    moved |= self.take(node)
+                    moved |= self.deliver(node)
+            if not moved:
+                return
+        raise Violation("it never comes to rest (3)")
+
+    def settle(self) -> None:
+        """Faults end: everybody is there and answers."""
+        for node in self.nodes:
+            node.envoy.muted = False
+            node.envoy.release()
+            if node.stream is None:
+                self.connect(node)
+                self.turn(node)
+        for _ in range(6):
+            self.pump()
+            self.tick(1.1)
+            for node in self.nodes:
+                bad = {key.name for key in self.wanted if self.bad(node, key)}
+                if node.envoy.warming <= bad:  # 15 s later it gives up waiting for endpoints
+                    node.envoy.warming.clear()
+                    node.envoy.release()
+        self.pump()
+
+    def as_wanted(self, node: Node) -> bool:
+        held = {r.key: r.version for names in node.envoy.held.values() for r in names.values()}
+        return held == {key: resource.version for key, resource in self.wanted.items()}
+
+    # What must hold.
+    def bad(self, node: Node, key: Key) -> bool:
+        resource = self.wanted.get(key)
+        if resource is None:
+            return False
+        names = (f"*/{resource.version}", f"{node.envoy.name}/{resource.version}")
+        return any(name in self.poison for name in names)
+
+    def check(self) -> None:
+        """Invariants 1 and 2 for every tenant on every node, 6 for every refused version."""
+        for node in self.nodes:
+            if node.stream is None:
+                continue
+            for tree in self.trees.values():
+                at = self.changed_at[tree.index]
+                keys = [one.key for one in tree.resources().values()]
+                stands = all(node.stream.confirmed(key, at) for key in keys)
+                mark = (node.envoy.name, node.connections, tree.index, at)
+                if mark in self.live and not stands:
+                    raise Violation(f"what was live is not any more (2): {tree}")
+                if stands:
+                    self.live.add(mark)
+                    for one in tree.resources().values():
+                        held = node.envoy.version(one.key)
+                        if held != one.version and one.key not in node.stream.pending:
+                            raise Violation(f"{one.key} is not what {node.envoy.name} holds (1)")
+        for (name, _, version), count in self.refusals.items():
+            mode = self.poison.get(f"*/{version}") or self.poison.get(f"{name}/{version}")
+            most = 2 + math.ceil(math.log2(max(2, self.largest)))
+            if count > (3 if mode == "named" else most):
+                raise Violation(f"a version was refused {count} times (6)")
+
+    def check_settled(self) -> None:
+        """Invariants 3, 4, 7, 8, 12 after `settle`."""
+        for node in self.nodes:
+            for key, resource in self.wanted.items():
+                held = node.envoy.version(key)
+                if self.bad(node, key):
+                    if held == resource.version:
+                        raise Violation(f"{key} is bad and held")
+                elif held != resource.version and not self.hindered(node, key):
+                    raise Violation(
+                        f"{node.envoy.name}: {key} is not as wanted (3, 7): "
+                        f"{node.stream.waiting(key, self.now)}"
+                    )
+                elif held == resource.version and not node.stream.confirmed(key, self.revision):
+                    raise Violation(f"{key} is as wanted and not confirmed (3)")
+            for type_url, held in node.envoy.held.items():
+                for name in held:
+                    key = Key(type_url, name)
+                    if key not in self.wanted and not self.lingers(node, key):
+                        raise Violation(f"{node.envoy.name}: {key} should be gone (8)")
+            if not node.stream.in_step(self.revision):
+                raise Violation(f"{node.envoy.name} is not in step (3): {list(node.stream.pending)}")
+            for key in node.stream.pending:
+                if key in self.wanted and not self.bad(node, key) and not self.hindered(node, key):
+                    raise Violation(f"{key} is pending for ever (12)")
+
+    def hindered(self, node: Node, key: Key) -> bool:
+        """Whether a tenant's own bad resource keeps a name from being as wanted."""
+        for tree in self.trees.values():
+            mine = {one.key for one in tree.resources().values()}
+            if key in mine and any(self.bad(node, one) for one in mine):
+                return True
+        return False
+
+    def lingers(self, node: Node, key: Key) -> bool:
+        """Whether a name that is not wanted is still used by what replaced nothing yet."""
+        index = key.name.split("-")[1]
+        return any(
+            str(tree.index) == index and any(self.bad(node, one.key) for one in tree.resources().values())
+            for tree in self.trees.values()
+        )
+
+    def check_reconnect(self) -> None:
+        """Invariant 10: an unchanged reconnect re-sends nothing."""
+        for node in self.nodes:
+            self.disconnect(node)
+            self.connect(node)
+            self.turn(node)
+        self.pump()
+        for node in self.nodes:
+            if node.envoy.received and not any(self.bad(node, key) for key in self.wanted):
+                raise Violation(f"{node.envoy.name} was sent {node.envoy.received} again (10)")
+
+
+def changed(tree: Tree, part: int) -> Tree:
+    tags = list(tree.tags)
+    tags[part] += 1
+    return replace(tree, tags=tuple(tags))
