@@ -82,7 +82,7 @@ async def _story(*, once: bool) -> None:
         active = await _show_statuses(tenant)
         _show_lines(plane.api, address)
         if once:
-            _check(replies, members, active)
+            check_traffic(replies, members, active=active)
             await _check_failure(node, members, address=address)
             _say("\nall of it was checked and is as it should be")
         else:
@@ -146,8 +146,12 @@ def _show_lines(api: str, address: str) -> None:
     _say(f"  {call}")
 
 
-def _check(replies: Sequence[Reply], members: Sequence[DemoMember], active: bool) -> None:
-    """Checks that every member served, no request failed, and all is ACTIVE."""
+def check_traffic(replies: Sequence[Reply], members: Sequence[DemoMember], *, active: bool) -> None:
+    """Checks that every member served, no request failed, and all is ACTIVE.
+
+    Raises:
+        DemoFailure: it is not so; every fault is named.
+    """
     wrong = [f"a request failed: {reply}" for reply in replies if not reply.ok]
     served = {reply.body.strip() for reply in replies}
     wrong += [f"{each.name} served nothing" for each in members if each.name not in served]
