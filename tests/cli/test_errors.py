@@ -42,6 +42,19 @@ def test_what_does_not_exist_is_exit_3_with_the_name_that_is_most_like_it(run, a
     assert "next: tidegate pool list" in ran.err
 
 
+def test_a_refusal_that_depends_on_how_things_stand_says_what_to_do(run, api):
+    info = details.ErrorInfo(reason="POOL_HAS_VIPS", domain="tidegate")
+    api.answer(
+        "PoolService/DeletePool", Refusal(grpc.StatusCode.FAILED_PRECONDITION, "VIPs", (info,))
+    )
+    ran = run("tidegate pool delete web")
+    assert ran.code == 4
+    assert ran.err.splitlines() == [
+        "error: pool delete: VIPs (POOL_HAS_VIPS)",
+        "next: tidegate vip list | tidegate pool delete web --tree",
+    ]
+
+
 @pytest.mark.parametrize(
     ("status", "code"),
     [

@@ -102,7 +102,7 @@ def why(row: JsonObject) -> str:
 
 def detail(row: JsonObject) -> str:
     """Gives the status detail in words: where, the reason and the message."""
-    reason, message = text(row, "statusDetail.reason"), text(row, "statusDetail.message")
+    reason, message = text(row, "statusDetail.reason"), text(row, "statusDetail.message").strip()
     node = short_name(text(row, "statusDetail.node"))
     place = f"{node}: " if node else ""
     return place + ": ".join(each for each in (reason, message) if each)
@@ -124,7 +124,7 @@ def _labels(row: JsonObject) -> str:
 def node_detail(row: JsonObject) -> str:
     """Gives a node's rejections, or what it has still to confirm."""
     rejected = [
-        f'{label(text(each, "resource"))}: "{text(each, "message")}"'
+        f'{label(text(each, "resource"))}: "{text(each, "message").strip()}"'
         for each in objects(row, "rejections")
     ]
     pending = texts(row, "pending")

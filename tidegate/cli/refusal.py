@@ -28,6 +28,8 @@ _EXITS = {
 }
 # What to do about a refusal that depends on how things stand; {} is the object's short name.
 _AFTER = {
+    "ADDRESS_IN_USE": ("vip list",),
+    "MEMBER_ADDRESS_IN_USE": ("member list",),
     "ADDRESS_NOT_ON_FLEET": ("fleet list",),
     "CAPABILITY_MISSING": ("fleet list -o wide", "status"),
     "FLEET_IN_USE": ("fleet drain {}", "fleet get {}"),
@@ -122,6 +124,10 @@ def _following(
     name = _subject(details, request)
     kind = noun_of(name) or noun
     known = f"{kind.word} get {short_name(name)}" if kind and name else "status"
+    reason = next((e.reason for e in details if isinstance(e, error_details_pb2.ErrorInfo)), "")
+    if reason in _AFTER:
+        short = short_name(name) if name else "NAME"
+        return [f"tidegate {each.format(short)}" for each in _AFTER[reason]]
     match code:
         case grpc.StatusCode.INVALID_ARGUMENT:
             return [f"{command} --help"]
@@ -135,11 +141,7 @@ def _following(
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return ["tidegate quota get"]
         case _:
-            reason = next(
-                (e.reason for e in details if isinstance(e, error_details_pb2.ErrorInfo)), ""
-            )
-            short = short_name(name) if name else "NAME"
-            return [f"tidegate {each.format(short)}" for each in _AFTER.get(reason, ())]
+            return []
 
 
 def _plain(said: str) -> str:

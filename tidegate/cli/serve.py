@@ -55,6 +55,7 @@ async def _serve(chosen: dict[str, str]) -> None:
     from lbaas.model.errors import LbaasError  # noqa: PLC0415
     from tidegate.config import Settings  # noqa: PLC0415
     from tidegate.plane import running_plane  # noqa: PLC0415
+    from xds.server import XdsServerError  # noqa: PLC0415
 
     # stdout says where it listens, and nothing else.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -74,7 +75,7 @@ async def _serve(chosen: dict[str, str]) -> None:
             tell(f"tidegate {__version__} serves, stored in {settings.database}; Ctrl-C stops it")
             await stopping.wait()
             tell("stopping")
-    except (LbaasError, OSError) as error:
+    except (LbaasError, XdsServerError, OSError) as error:
         raise CommandError(
             "the control plane cannot start", why=[str(error)], code=Exit.UNAVAILABLE
         ) from error

@@ -119,6 +119,8 @@ def _because(row: JsonObject) -> str:
         return f"ACTIVE: {counted} its newest change"
     if status == "INACTIVE":
         return "INACTIVE: it is switched off (admin_state_up is false), on every node"
+    if text(row, "statusDetail.reason") == "NO_ELIGIBLE_FLEET":
+        return f"{status}: NO_ELIGIBLE_FLEET, no fleet can carry it"
     why = detail(row) or f"{applied} of {total} nodes have its newest change"
     return f"{status}: {why}"
 
@@ -127,7 +129,7 @@ def _placement(pool: JsonObject) -> str:
     name, fleet = label(text(pool, "pool")), text(pool, "placement.fleet")
     reason = text(pool, "placement.reason")
     if not fleet:
-        return f"{name} is on no fleet: {reason or 'not placed yet'}"
+        return f"{name} is on no fleet; {reason or 'it is not placed yet'}"
     return f"{name} is on {label(fleet)}: {reason}"
 
 
@@ -154,7 +156,7 @@ def _applied(verdicts: list[JsonObject]) -> str:
 
 def _verdict(verdict: JsonObject) -> str:
     node, state = text(verdict, "node").rsplit("/", 1)[-1], text(verdict, "state")
-    message = text(verdict, "message")
+    message = text(verdict, "message").strip()
     said = f' "{message}"' if state == "REJECTED" and message else f" {message}".rstrip()
     return f"node {node} {state}{said}"
 
