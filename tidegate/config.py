@@ -8,7 +8,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, IPvAnyNetwork
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -30,7 +30,7 @@ class Settings(BaseSettings):
         default="127.0.0.1:18090", description="where the management API listens"
     )
     xds_address: str = Field(default="127.0.0.1:18000", description="where Envoys connect")
-    member_ranges_allowed: tuple[str, ...] = Field(
+    member_ranges_allowed: tuple[IPvAnyNetwork, ...] = Field(
         default=(),
         description="CIDRs that members may use although they are refused by default, for"
         " instance 127.0.0.0/8 for a trial on one machine",

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import structlog
 
@@ -61,6 +61,12 @@ class _NodeWatcher:
         self._feedback.rejected(stream, refused)
 
 
+async def _stop(server: Server) -> None:
+    """Stops the xDS server and says what it has sent in its life."""
+    await server.stop()
+    log.info("stopped", **asdict(server.traffic))
+
+
 @asynccontextmanager
 async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
     """Runs a control plane: the store first, then the first snapshots, then the doors.
@@ -69,7 +75,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
     no tenant before what it writes can be carried out. On leaving, doors close first, verdicts
     that wait are written, the store closes last.
     """
-    policy = AddressPolicy.of(*settings.member_ranges_allowed)
+    policy = AddressPolicy.of(*map(str, settings.member_ranges_allowed))
     async with AsyncExitStack() as closing:
         store = await Store.open(settings.database, built=BUILT, address_policy=policy)
         closing.push_async_callback(store.close)
@@ -92,7 +98,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         await reconcile.load()
         closing.push_async_callback(feedback.flush)
         xds_server = await serve(cache, settings.xds_address)
-        closing.push_async_callback(xds_server.stop)
+        closing.push_async_callback(_stop, xds_server)
         api_server = await serve_api(store, view, settings.api_address)
         closing.push_async_callback(api_server.stop)
         log.info("serving", api=api_server.port, xds=xds_server.port)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -68,6 +69,11 @@ class ControlPlane:
             async with asyncio.timeout(15):
                 await self._process.wait()
         return self._process.returncode or 0
+
+    def sent_in_its_life(self) -> dict[str, int]:
+        """What the last process that was stopped (not killed) said it had sent."""
+        line = [line for line in self.log.read_text().splitlines() if "] stopped" in line][-1]
+        return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
 
     async def __aenter__(self) -> Self:
         await self.start()

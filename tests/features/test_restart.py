@@ -92,3 +92,5 @@ async def test_killed_under_load_it_loses_no_request_and_sends_nothing_again(tmp
             assert grown.get("listener_manager.lds.update_rejected", 0) == 0, grown
             assert grown.get("listener_manager.listener_added") == 1, grown
         assert await plane.stop() == 0
+        # What the second process sent in its whole life: the new VIP's listener and route.
+        assert plane.sent_in_its_life()["resources"] == 2
