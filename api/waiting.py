@@ -21,7 +21,7 @@ from api.serving import Serving
 from lbaas.model.errors import InvalidArgument, LbaasError, NotFound, Violation
 from lbaas.model.names import kind_of
 from lbaas.model.objects import TenantObject
-from lbaas.model.status import Progress, failure
+from lbaas.model.status import Progress, StatusDetail, failure
 from lbaas.store import changes, objects
 from lbaas.store.feed import Action, Notice, Subscription
 from lbaas.store.transaction import Transaction
@@ -216,10 +216,16 @@ class Waits:
             by_node[node].append(resource)
         for node, resources in sorted(by_node.items()):
             answer.missing.add(node=node, resources=resources)
+        detail = progress.waiting
         if wait.last is not None:
             status = status_from(wait.last, wait.facts, progress, pool=home_of(wait.last))
-            if status.detail is not None:
-                answer.status_detail.CopyFrom(write_detail(status.detail))
+            detail = status.detail
+        if detail is None and not answer.missing:
+            detail = StatusDetail(
+                reason="NOT_RENDERED", message="the change has reached no fleet yet"
+            )
+        if detail is not None:
+            answer.status_detail.CopyFrom(write_detail(detail))
         return answer
 
     def _answer(self, wait: Wait, outcome: "Outcome.Code.ValueType") -> Answer:

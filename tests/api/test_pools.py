@@ -4,6 +4,9 @@ import uuid
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from lbaas.model.status import Progress
+from lbaas.store import verdicts
+from lbaas.store.store import Store
 from lbaas.v1.enums_pb2 import LbMethod, Protocol
 from lbaas.v1.pool_service_pb2 import (
     AssociateHealthMonitorRequest,
@@ -17,6 +20,7 @@ from lbaas.v1.pool_service_pb2 import (
 from lbaas.v1.status_pb2 import OperatingStatus, ProvisioningStatus
 from tests.api import make
 from tests.api.client import Client, Code, refused
+from tests.api.fleet_side import FleetSide
 
 
 async def test_a_created_pool_is_answered_at_once_and_pending(client: Client) -> None:
@@ -221,3 +225,31 @@ async def test_lists_come_in_pages(client: Client) -> None:
             break
 
     assert names == ["p0", "p1", "p2", "p3", "p4"]
+
+
+async def test_what_was_just_written_is_on_no_node_yet(
+    client: Client, store: Store, fleet_side: FleetSide
+) -> None:
+    made = await client.pools.CreatePool(make.create_pool())
+    await store.write(lambda tx: verdicts.record(tx, live={make.WEB: made.revision}))
+    fleet_side.progresses[make.WEB] = Progress(applied=4, total=4)
+
+    words = await client.pools.UpdatePool(
+        UpdatePoolRequest(pool=make.Pool(name=make.WEB, description="words"))
+    )
+    assert words.provisioning_status == ProvisioningStatus.ACTIVE
+    assert (words.nodes_applied, words.nodes_total) == (4, 4)
+    method = await client.pools.UpdatePool(
+        UpdatePoolRequest(pool=make.Pool(name=make.WEB, lb_method=LbMethod.SOURCE_IP))
+    )
+    assert method.provisioning_status == ProvisioningStatus.PENDING_UPDATE
+    assert (method.nodes_applied, method.nodes_total) == (0, 4)
+    member = await client.members.CreateMember(make.create_member())
+    assert (member.nodes_applied, member.nodes_total) == (0, 4)
+
+
+async def test_a_name_in_a_created_object_means_nothing(client: Client) -> None:
+    made = await client.pools.CreatePool(make.create_pool(name="projects/other/pools/x", uid="me"))
+
+    assert made.name == make.WEB
+    assert made.uid != "me"

@@ -156,6 +156,22 @@ async def test_a_purge_ends_the_wait_for_a_delete(
     await refused(wait(client), Code.NOT_FOUND)
 
 
+async def test_what_was_live_before_its_delete_is_not_gone_yet(
+    client: Client, entered: Entered, store: Store
+) -> None:
+    made = await client.pools.CreatePool(make.create_pool())
+    await live(store, make.WEB, made.revision)
+    gone = await client.pools.DeletePool(DeletePoolRequest(name=make.WEB))
+    waiting = wait(client, revision=gone.revision)
+    await entered.of(make.WEB)
+    assert not waiting.done()
+    assert (await wait(client, revision=made.revision)).outcome == WaitOutcome.APPLIED
+
+    await store.write(lambda tx: verdicts.record(tx, live={}, gone=[make.WEB]))
+
+    assert (await waiting).outcome == WaitOutcome.APPLIED
+
+
 async def test_a_delete_ends_the_wait_for_an_update_when_it_is_gone(
     client: Client, entered: Entered, store: Store
 ) -> None:
@@ -187,6 +203,15 @@ async def test_out_of_time_it_says_who_and_what_is_missing(
     assert missing.node == "fleets/edge/nodes/n2"
     assert list(missing.resources) == [make.WEB, "other"]
     assert answer.status_detail.reason == "WAITING_FOR_NODE"
+
+
+async def test_what_reached_no_fleet_yet_says_so(client: Client) -> None:
+    await client.pools.CreatePool(make.create_pool())
+
+    answer = await wait(client, milliseconds=100)
+
+    assert answer.outcome == WaitOutcome.TIMED_OUT
+    assert answer.status_detail.reason == "NOT_RENDERED"
 
 
 async def test_bad_waits_are_refused(client: Client) -> None:

@@ -139,6 +139,20 @@ async def test_a_move_is_a_removal_and_a_creation_at_one_revision(client: Client
     assert created[0].member.uid == member.uid
 
 
+async def test_an_operator_watches_all_projects(client: Client) -> None:
+    await client.fleets.CreateFleet(make.create_fleet())
+    async with watching(client, parent="projects/-") as watch:
+        await watch.caught_up()
+        await client.fleets.CreateFleet(make.create_fleet("other"))
+        made = [
+            await client.pools.CreatePool(make.create_pool(parent=parent))
+            for parent in (make.ACME, "projects/other")
+        ]
+        events = [await watch.next(), await watch.next()]
+
+    assert [event.change.pool.name for event in events] == [pool.name for pool in made]
+
+
 async def test_it_resumes_where_it_broke_off(client: Client) -> None:
     await client.pools.CreatePool(make.create_pool("a"))
     async with watching(client) as watch:
