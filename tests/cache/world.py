@@ -180,6 +180,11 @@ class World:
         return True
 
     def tick(self, seconds: float) -> None:
+        for node in self.nodes:
+            while node.stream is not None and not set(node.envoy.open) <= set(
+                node.stream._state.channels
+            ):
+                self.deliver(node)  # what a client asks for at first, it asks at once
         self.now += seconds
         for node in self.nodes:
             if node.stream is not None:
@@ -287,6 +292,9 @@ class World:
 
     def lingers(self, node: Node, key: Key) -> bool:
         """Whether a name that is not wanted is still used by what replaced nothing yet."""
+        state = node.stream._state
+        if any(one in state.cursor.pending and state.refused(one) for one in state.foreign):
+            return True  # what it holds instead of a refused version is not known: so neither
         index = key.name.split("-")[1]
         return any(
             str(tree.index) == index and any(self.bad(node, one.key) for one in tree.resources().values())

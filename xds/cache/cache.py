@@ -19,6 +19,9 @@ _REMEMBERED = 4096
 """Nodes without a stream of which it is remembered what they hold."""
 
 
+_FORMER = 4096
+"""Replaced versions of a fleet that are remembered: a node that was away may hold them."""
+
 _Who = tuple[str, str, frozenset[str] | None]
 """Fleet, node, and the types that its stream may carry."""
 
@@ -29,6 +32,7 @@ class _Fleet:
     overlays: dict[str, dict[Key, Resource | None]] = field(default_factory=dict)
     variants: dict[str, Snapshot] = field(default_factory=dict)
     streams: list[NodeStream] = field(default_factory=list)
+    former: OrderedDict[tuple[Key, str], Resource] = field(default_factory=OrderedDict)
 
 
 class SnapshotCache:
@@ -65,6 +69,12 @@ class SnapshotCache:
         """
         state = self._fleets.setdefault(fleet, _Fleet())
         base = state.base or EMPTY
+        for key in changes:
+            old = base.get(key)
+            if old is not None:
+                state.former[key, old.version] = old
+        while len(state.former) > _FORMER:
+            state.former.popitem(last=False)
         if revision < base.revision:
             raise ValueError(f"fleet {fleet} is at revision {base.revision}, not before {revision}")
         state.base = base.with_changes(revision, changes)
@@ -133,6 +143,11 @@ class SnapshotCache:
         if state is None:
             return None
         return state.variants.get(variant, state.base)
+
+    def former(self, fleet: str, key: Key, version: str) -> Resource | None:
+        """Gives a version that was wanted before, if it is still remembered."""
+        state = self._fleets.get(fleet)
+        return state.former.get((key, version)) if state else None
 
     def connect(
         self,

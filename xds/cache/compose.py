@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from xds.cache.addresses import leaving_with
 from xds.cache.channel import MOST_IN_FLIGHT, Channel, Flight, Queue
 from xds.cache.full_set import full_set, would_lose
-from xds.cache.gates import Verdict, leaving_with, step, surely_unused
+from xds.cache.gates import Verdict, step
+from xds.cache.needs import surely_unused
 from xds.cache.resource import Resource, empty_runtime
 from xds.cache.snapshot import total
 from xds.cache.state import State

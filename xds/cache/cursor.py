@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from xds.cache.resource import Resource, same
+from xds.cache.resource import Resource, is_placeholder, same
 from xds.cache.snapshot import EMPTY, Snapshot
 from xds.cache.types import ENDPOINT, Key
 
@@ -42,10 +42,15 @@ class Pending:
         """What the client holds as far as it is known: the oldest it may hold."""
         return self.states[0]
 
-    @property
-    def present(self) -> bool:
-        """Whether the client holds some version for certain."""
-        return None not in self.states
+    def underway(self, wanted: Resource | None) -> bool:
+        """Whether `wanted` is sent and not answered, or certainly held.
+
+        Endpoints sent empty first are to be answered before the real ones follow.
+        """
+        if self.nonce:
+            first = self.sent is not None and is_placeholder(self.sent)
+            return first or same(self.sent, wanted)
+        return len(self.states) == 1 and same(self.states[0], wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,25 @@ class Cursor:
             if key.type_url == type_url:
                 holds[key.name] = pending.states
         return holds
+
+    @property
+    def remembers(self) -> bool:
+        """Whether there are types that the client had on its stream before, and did not open."""
+        return bool(self._left)
+
+    def forget_left(self) -> list[Key]:
+        """Forgets the types that were not opened: the client has nothing of them any more.
+
+        Returns:
+            The names of which it may have held something.
+        """
+        gone = {key: None for key in self.pending if key.type_url not in self._opened}
+        for key in gone:
+            self.settle(key)
+        for type_url, snapshot in self._left.items():
+            gone.update((Key(type_url, name), None) for name in snapshot.of_type(type_url))
+        self._left.clear()
+        return list(gone)
 
     def absorb(self, snapshot: Snapshot) -> list[Key]:
         """Moves to a newer snapshot; what it changes is pending.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xds.cache.channel import Channel
-from xds.cache.gates import excused
+from xds.cache.needs import excused
 from xds.cache.resource import Resource
 from xds.cache.state import State
 from xds.cache.types import Key

@@ -7,13 +7,14 @@ reference and a refusal ends a wait, so there is no deadlock; and no deadline ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from xds.cache.addresses import address_taken, successor
 from xds.cache.cursor import Pending
+from xds.cache.needs import USERS, cluster_missing, clusters, excused, may_be_used, unknown
 from xds.cache.rejections import RETRY_SECONDS
-from xds.cache.resource import Resource, empty_endpoints, is_placeholder, same
+from xds.cache.resource import Resource, empty_endpoints
 from xds.cache.state import SETTLING, State
 from xds.cache.types import ADDRESS, CLUSTER, ENDPOINT, LISTENER, ROUTE, Key
 
@@ -67,26 +68,58 @@ def step(state: State, key: Key, now: float, *, again: bool) -> Step:
         return _stand_in(state, key)
     if pending is None:
         return Step(Verdict.SEND, wanted) if again else NOTHING
-    rejection = state.refused(key)
-    if rejection is not None:
-        wanted = state.last_good(key, rejection)
-        if wanted is None and warming:
-            return _stand_in(state, key)
-        if wanted is None:
-            held = _certain(pending)
-            return Step(Verdict.SEND, held) if again and held else NOTHING
-    elif not again and not pending.nonce and state.settle(key):
+    if state.refused(key) is not None:
+        return _refused(state, key, pending, again=again)
+    if not again and not pending.nonce and state.settle(key):
         return NOTHING
-    if not again and _underway(pending, wanted):
+    if not again and pending.underway(wanted):
         return NOTHING
     earlier = state.rejected.get(key)
-    if rejection is None and earlier is not None and now < earlier.at + RETRY_SECONDS:
-        if warming:
-            return _stand_in(state, key)
-        return Step(Verdict.LATER, at=earlier.at + RETRY_SECONDS)
+    if earlier is not None and now < earlier.at + RETRY_SECONDS:
+        later = Step(Verdict.LATER, at=earlier.at + RETRY_SECONDS)
+        return _stand_in(state, key) if warming else later
+    return _wanted(state, key, pending, now, again=again)
+
+
+def _wanted(state: State, key: Key, pending: Pending, now: float, *, again: bool) -> Step:
+    wanted = state.cursor.base.get(key)
     if wanted is None:
         return _removal(state, key, pending, now, again=again)
     return _addition(state, key, pending, wanted, again=again)
+
+
+def blocked(state: State, resource: Resource) -> Key | None:
+    """Gives what a listener or route has to wait for; None: nothing."""
+    if state.gated():
+        for cluster in clusters(state, resource):
+            on = cluster_missing(state, cluster)
+            if on is not None:
+                return on
+    for target in resource.references:
+        if target.type_url == ADDRESS:
+            on = address_taken(state, resource.key, target)
+            if on is not None:
+                return on
+    if resource.key.type_url == LISTENER and state.cursor.states(resource.key) == (None,):
+        # A listener in a version that is not known may bind the address of a new one.
+        return next((on for on in unknown(state, LISTENER) if not excused(state, on)), None)
+    return None
+
+
+def _refused(state: State, key: Key, pending: Pending, *, again: bool) -> Step:
+    """A refused version is not sent again; what it replaced is, where it is missing."""
+    rejection = state.refused(key)
+    good = state.last_good(key, rejection) if rejection is not None else None
+    if good is not None:
+        if not again and pending.underway(good):
+            return NOTHING
+        return _addition(state, key, pending, good, again=again)
+    if not again:
+        return NOTHING
+    if key.type_url == ENDPOINT and _sent_as_cluster(state, key):
+        return _stand_in(state, key)
+    held = _certain(pending)
+    return Step(Verdict.SEND, held) if held is not None else NOTHING
 
 
 def _stand_in(state: State, key: Key) -> Step:
@@ -101,13 +134,6 @@ def _stand_in(state: State, key: Key) -> Step:
     if held and not held[0].known:
         return NOTHING
     return Step(Verdict.SEND, held[0] if held else empty_endpoints(key.name))
-
-
-def _underway(pending: Pending, wanted: Resource | None) -> bool:
-    if pending.nonce:
-        placeholder = pending.sent is not None and is_placeholder(pending.sent)
-        return placeholder or same(pending.sent, wanted)
-    return len(pending.states) == 1 and same(pending.states[0], wanted)
 
 
 def _certain(pending: Pending) -> Resource | None:
@@ -147,182 +173,21 @@ def _cluster_held(state: State, key: Key) -> bool:
     return not wanted or any(state.cursor.states(cluster) != (None,) for cluster in wanted)
 
 
-def clusters(state: State, resource: Resource) -> Iterator[Key]:
-    """Gives the clusters that a listener or route needs, directly or through its routes."""
-    for target in resource.references:
-        if target.type_url == CLUSTER:
-            yield target
-        elif target.type_url == ROUTE:
-            route = state.cursor.base.get(target)
-            for one in route.references if route else ():
-                if one.type_url == CLUSTER:
-                    yield one
-
-
-def blocked(state: State, resource: Resource) -> Key | None:
-    """Gives what a listener or route has to wait for; None: nothing."""
-    if state.gated():
-        for cluster in clusters(state, resource):
-            on = _cluster_missing(state, cluster)
-            if on is not None:
-                return on
-    for target in resource.references:
-        if target.type_url == ADDRESS:
-            on = _address_taken(state, resource.key, target)
-            if on is not None:
-                return on
-    if resource.key.type_url == LISTENER and state.cursor.states(resource.key) == (None,):
-        # A listener in a version that is not known may bind the address of a new one.
-        return next((on for on in _unknown(state, LISTENER) if not excused(state, on)), None)
-    return None
-
-
-def _cluster_missing(state: State, cluster: Key) -> Key | None:
-    wanted = state.cursor.base.get(cluster)
-    states = state.cursor.states(cluster)
-    if wanted is None:
-        # Neither wanted nor ever sent: it is a cluster of the client's own bootstrap.
-        return cluster if any(one is not None for one in states) else None
-    if None in states:
-        return cluster
-    # A new cluster is sent without members first: nobody is to be led to it before they follow.
-    for target in wanted.references:
-        pending = state.cursor.pending.get(target)
-        if pending is None or state.refused(target) is not None:
-            continue
-        real = state.cursor.base.get(target)
-        if real is None or is_placeholder(real):
-            continue
-        if target.name in state.placeholders or any(
-            one is not None and is_placeholder(one) for one in pending.states
-        ):
-            return target
-    return None
-
-
-def _address_taken(state: State, key: Key, address: Key) -> Key | None:
-    for holder in state.cursor.users(address):
-        if holder == key:
-            continue
-        wanted = state.cursor.base.get(holder)
-        if wanted is None:
-            continue  # it is removed in the same response: see `leaving_with`
-        if address not in wanted.references and _waits_in_circle(state, holder, key):
-            continue
-        return holder
-    return None
-
-
-def _waits_in_circle(state: State, holder: Key, key: Key) -> bool:
-    """Whether two listeners that exchange addresses would wait for each other for ever."""
-    seen, at = set(), state.waits.get(holder)
-    while at is not None and at not in seen:
-        if at == key:
-            return True
-        seen.add(at)
-        at = state.waits.get(at)
-    return False
-
-
-def surely_unused(state: State, cluster: Key) -> bool:
-    """Whether no listener or route that the client holds, or may hold, refers to a cluster."""
-    if any(user.type_url in (LISTENER, ROUTE) for user in state.cursor.users(cluster)):
-        return False
-    if None in state.cursor.states(cluster):
-        return state.gated()  # it is new, and nothing is led to it before it is there
-    return state.gated() and not (
-        (state.resumed and _may_be_used(state, CLUSTER))
-        or any(_unknown(state, LISTENER))
-        or any(_unknown(state, ROUTE))
-    )
-
-
-def leaving_with(state: State, listener: Resource) -> list[Key]:
-    """Gives the listeners to be removed in the response that brings the one that replaces them.
-
-    Adding first is refused by Envoy (duplicate address), removing first leaves a gap in which
-    connections are refused (156 of 1141, measured). Of two that exchange their addresses one has
-    to leave first; it comes back with its new address.
-    """
-    leaving = []
-    for target in listener.references:
-        if target.type_url != ADDRESS:
-            continue
-        for holder in state.cursor.users(target):
-            if holder == listener.key:
-                continue
-            if state.cursor.base.get(holder) is not None and not _waits_in_circle(
-                state, holder, listener.key
-            ):
-                continue
-            pending = state.cursor.pending.get(holder)
-            if pending is not None and not _underway(pending, None):
-                leaving.append(holder)
-    return leaving
-
-
 def _removal(state: State, key: Key, pending: Pending, now: float, *, again: bool) -> Step:
     if pending.states == (None,):
         return Step(Verdict.SEND, None) if again else NOTHING
     if key.type_url == LISTENER:
-        successor = _successor(state, pending)
-        return Step(Verdict.SEND, None) if successor is None else Step(Verdict.WAIT, on=successor)
-    settled_at = state.began + SETTLING
+        heir = successor(state, pending)
+        return Step(Verdict.SEND, None) if heir is None else Step(Verdict.WAIT, on=heir)
+    settled_at = state.asked_at + SETTLING
     for user in state.cursor.users(key):
         if state.cursor.opened(user.type_url):
             return Step(Verdict.WAIT, on=user)
         if now < settled_at:
             return Step(Verdict.LATER, at=settled_at)
-    if state.resumed and now < settled_at and _may_be_used(state, key.type_url):
+    if state.resumed and now < settled_at and may_be_used(state, key.type_url):
         return Step(Verdict.LATER, at=settled_at)
-    for user_type in _USERS.get(key.type_url, ()):
-        for unknown in _unknown(state, user_type):
-            return Step(Verdict.WAIT, on=unknown)
+    for user_type in USERS.get(key.type_url, ()):
+        for user in unknown(state, user_type):
+            return Step(Verdict.WAIT, on=user)
     return Step(Verdict.SEND, None)
-
-
-_USERS = {CLUSTER: (LISTENER, ROUTE), ROUTE: (LISTENER,), ENDPOINT: (CLUSTER,)}
-
-
-def _may_be_used(state: State, type_url: str) -> bool:
-    """Whether a type that could name this one may still be asked for by a client that is back."""
-    return any(
-        state.carries(user) and not state.cursor.opened(user) for user in _USERS.get(type_url, ())
-    )
-
-
-def _unknown(state: State, type_url: str) -> Iterator[Key]:
-    """Gives names that the client holds in a version of which nothing is known."""
-    for key in state.foreign:
-        if key.type_url != type_url:
-            continue
-        pending = state.cursor.pending.get(key)
-        if pending is not None and any(one is not None and not one.known for one in pending.states):
-            yield key
-
-
-def _successor(state: State, pending: Pending) -> Key | None:
-    """Gives the listener that takes over the address, while it merely waits for its clusters."""
-    for held in pending.states:
-        for target in held.references if held else ():
-            if target.type_url != ADDRESS:
-                continue
-            for other in state.cursor.base.users(target):
-                if other in state.waits and not excused(state, other):
-                    return other
-    return None
-
-
-def excused(state: State, key: Key, depth: int = 8) -> bool:
-    """Whether a name is not confirmed only because the node refused it, or what it needs."""
-    if state.refused(key) is not None:
-        return True
-    if depth == 0:
-        return False
-    on = state.waits.get(key)
-    if on is not None:
-        return excused(state, on, depth - 1)
-    if state.covers(key) or state.cursor.base.get(key) is None:
-        return False
-    users = list(state.cursor.base.users(key))
-    return all(excused(state, user, depth - 1) for user in users)

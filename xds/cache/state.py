@@ -11,8 +11,11 @@ from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
 from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key
 
-SETTLING = 1.0
-"""Seconds in which a reconnecting client asks again for all types that it had (Envoy: at once)."""
+SETTLING = 5.0
+"""Seconds after which a client that is back has asked again for all types that it had.
+
+Envoy asks for all of them at once. Until then what it may hold of the others keeps what it
+refers to; a client that never asks for listeners is rid of a cluster so much later."""
 
 
 @dataclass(slots=True)
@@ -24,7 +27,7 @@ class State:
         rejected: what this node refused, shared by all its streams.
         delta: whether the stream is delta or state of the world.
         types: the types that the stream may carry; None: all (ADS).
-        began: when the stream opened.
+        asked_at: when the client last asked for a type that it had not asked for.
         resumed: whether the client said that it holds something already.
         channels: by type.
         waits: what each name waits for.
@@ -39,7 +42,7 @@ class State:
     rejected: dict[Key, Rejection]
     delta: bool
     types: frozenset[str] | None
-    began: float
+    asked_at: float
     resumed: bool = False
     channels: dict[str, Channel] = field(default_factory=dict)
     waits: dict[Key, Key] = field(default_factory=dict)

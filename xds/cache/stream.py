@@ -10,10 +10,10 @@ from xds.cache.channel import Channel
 from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Left, Pending, States, merged
 from xds.cache.explain import explain
-from xds.cache.gates import excused
+from xds.cache.needs import excused
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
-from xds.cache.state import State
+from xds.cache.state import SETTLING, State
 from xds.cache.subscription import FULL_SETS, Asked, Subscription
 from xds.cache.types import ENDPOINT, LISTENER, Key, NodeInfo, RejectedVersion, Request, Response
 
@@ -55,7 +55,7 @@ class NodeStream:
         self.on_dirty: Callable[[], None] = _nothing
         self._cache = cache
         self._state = State(
-            cursor=Cursor(left), rejected=rejected, delta=delta, types=types, began=now
+            cursor=Cursor(left), rejected=rejected, delta=delta, types=types, asked_at=now
         )
         self._composer = Composer(self._state)
         self._loaded = False
@@ -84,6 +84,7 @@ class NodeStream:
         if channel is None:
             channel = Channel(Subscription(request.type_url), greeting=request)
             state.channels[request.type_url] = channel
+            state.asked_at = now
             if request.initial_versions or request.version_info:
                 state.resumed = True
         else:
@@ -108,6 +109,10 @@ class NodeStream:
             state.changed(state.cursor.absorb(snapshot))
         for channel in list(state.channels.values()):
             self._open(channel)
+        if state.cursor.remembers and now >= state.asked_at + SETTLING:
+            for key in state.cursor.forget_left():
+                state.touch(key)
+                state.settled.append(key)
         responses = self._composer.run(now)
         self._report()
         return responses
@@ -115,6 +120,8 @@ class NodeStream:
     def next_timer(self, now: float) -> float | None:
         """Gives when `run` should be called even if nothing happens; None: no need."""
         times = list(self._state.later.values())
+        if self._loaded and self._state.cursor.remembers:
+            times.append(self._state.asked_at + SETTLING)
         for channel in self._state.channels.values():
             if channel.adds or channel.removals or channel.groups:
                 at = channel.window(now)
@@ -141,7 +148,11 @@ class NodeStream:
         if not self._loaded or state.cursor.base.revision < revision:
             return False
         if not state.cursor.opened(key.type_url):
-            return state.cursor.base.get(key) is None and state.carries(key.type_url)
+            return (
+                state.carries(key.type_url)
+                and state.cursor.base.get(key) is None
+                and state.cursor.states(key) == (None,)
+            )
         pending = state.cursor.pending.get(key)
         return pending is None or pending.since > revision
 
@@ -251,6 +262,8 @@ class NodeStream:
             key = Key(type_url, name)
             candidates = (state.cursor.base.get(key), *remembered.get(name, ()))
             resource = next((one for one in candidates if one and one.version == version), None)
+            if resource is None:
+                resource = self._cache.former(self.fleet, key, version)
             if resource is None:
                 resource = Resource.foreign(key, version)
                 state.foreign.add(key)

@@ -1,0 +1,96 @@
+"""What a name needs on the client, and what may still need it there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from xds.cache.resource import Resource, is_placeholder
+from xds.cache.state import State
+from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key
+
+USERS = {CLUSTER: (LISTENER, ROUTE), ROUTE: (LISTENER,), ENDPOINT: (CLUSTER,)}
+"""Which types refer to a type."""
+
+
+def clusters(state: State, resource: Resource) -> Iterator[Key]:
+    """Gives the clusters that a listener or route needs, directly or through its routes."""
+    for target in resource.references:
+        if target.type_url == CLUSTER:
+            yield target
+        elif target.type_url == ROUTE:
+            route = state.cursor.base.get(target)
+            for one in route.references if route else ():
+                if one.type_url == CLUSTER:
+                    yield one
+
+
+def cluster_missing(state: State, cluster: Key) -> Key | None:
+    """Gives what a listener or route waits for that needs `cluster`; None: it is ready."""
+    wanted = state.cursor.base.get(cluster)
+    states = state.cursor.states(cluster)
+    if wanted is None:
+        # Neither wanted nor ever sent: it is a cluster of the client's own bootstrap.
+        return cluster if any(one is not None for one in states) else None
+    if None in states:
+        return cluster
+    # A new cluster is sent without members first: nobody is to be led to it before they follow.
+    for target in wanted.references:
+        pending = state.cursor.pending.get(target)
+        if pending is None or state.refused(target) is not None:
+            continue
+        real = state.cursor.base.get(target)
+        if real is None or is_placeholder(real):
+            continue
+        if target.name in state.placeholders or any(
+            one is not None and is_placeholder(one) for one in pending.states
+        ):
+            return target
+    return None
+
+
+def surely_unused(state: State, cluster: Key) -> bool:
+    """Whether no listener or route that the client holds, or may hold, refers to a cluster."""
+    if any(user.type_url in (LISTENER, ROUTE) for user in state.cursor.users(cluster)):
+        return False
+    if None in state.cursor.states(cluster):
+        return state.gated()  # it is new, and nothing is led to it before it is there
+    return state.gated() and not (
+        (state.resumed and may_be_used(state, CLUSTER))
+        or any(unknown(state, LISTENER))
+        or any(unknown(state, ROUTE))
+    )
+
+
+def may_be_used(state: State, type_url: str) -> bool:
+    """Whether a type that could name this one may still be asked for by a client that is back."""
+    return any(
+        state.carries(user) and not state.cursor.opened(user) for user in USERS.get(type_url, ())
+    )
+
+
+def unknown(state: State, type_url: str) -> Iterator[Key]:
+    """Gives names that the client holds in a version of which nothing is known."""
+    for key in state.foreign:
+        if key.type_url != type_url:
+            continue
+        pending = state.cursor.pending.get(key)
+        if pending is None or all(one is None or one.known for one in pending.states):
+            continue
+        if None in pending.states and state.refused(key) is not None:
+            continue  # it may hold nothing, and nothing good is known: nothing it is
+        yield key
+
+
+def excused(state: State, key: Key, depth: int = 8) -> bool:
+    """Whether a name is not confirmed only because the node refused it, or what it needs."""
+    if state.refused(key) is not None:
+        return True
+    if depth == 0:
+        return False
+    on = state.waits.get(key)
+    if on is not None:
+        return excused(state, on, depth - 1)
+    if state.covers(key) or state.cursor.base.get(key) is None:
+        return False
+    users = list(state.cursor.base.users(key))
+    return all(excused(state, user, depth - 1) for user in users)
