@@ -50,7 +50,7 @@ def test_short_names_become_full_ones(run, api, tmp_path):
     api.answer("LoadBalancerService/Apply", ANSWER)
     ran = run(f"tidegate apply -f {tmp_path}/tree.yaml")
     assert ran.code == 0
-    assert ran.err == "pool/web applied: revision 9, 1 of 2 objects changed\n"
+    assert ran.err == "pool/web applied: revision 9, 2 objects\n"
     assert api.requests("LoadBalancerService/Apply") == [{"loadBalancer": SENT}]
 
 
@@ -60,18 +60,23 @@ def test_json_from_stdin_does_too(run, api):
     assert api.requests("LoadBalancerService/Apply") == [{"loadBalancer": SENT}]
 
 
-def test_waiting_asks_for_what_changed_only(run, api):
+def test_waiting_asks_for_every_object_and_gives_one_receipt(run, api):
     api.answer("LoadBalancerService/Apply", ANSWER)
     api.answer(
         "LoadBalancerService/WaitForApplied",
         {"outcome": "APPLIED", "nodesApplied": 1, "nodesTotal": 1},
     )
-    api.answer("PoolService/GetPool", ANSWER["pool"])
+    on_nodes = {"nodesApplied": 1, "nodesTotal": 1}
+    api.answer("PoolService/GetPool", {**ANSWER["pool"], **on_nodes})
     api.answer("MemberService/GetMember", ANSWER["members"][0])
     ran = run("tidegate apply -f - --wait=applied", stdin=TREE)
     waits = api.requests("LoadBalancerService/WaitForApplied")
-    assert [each["name"] for each in waits] == ["projects/acme/pools/web"]
-    assert "applied 1/1 in" in ran.err
+    assert [(each["name"], each["revision"]) for each in waits] == [
+        ("projects/acme/pools/web", "9"),
+        ("projects/acme/pools/web/members/m1", "4"),
+    ]
+    assert len(ran.err.splitlines()) == 1
+    assert ran.err.startswith("pool/web applied: revision 9, 2 objects, applied 1/1 in ")
 
 
 def test_every_fault_is_named_with_its_path_and_a_guess(run, api):

@@ -63,13 +63,15 @@ def receipt(answer: JsonObject, words: str) -> str:
 
 
 def settle(
-    session: Session, name: str, revision: int, *, began: float, words: str
+    session: Session, name: str, revision: int, *, began: float, words: str, alone: bool = True
 ) -> CommandError | None:
     """Waits until a change is live on every node, with progress; prints the receipt.
 
-    `began` is the monotonic time at which the write was sent. Gives how it failed, or None.
+    `began` is the monotonic time at which the write was sent. Without `alone` the receipt is the
+    caller's. Gives how it failed, or None.
     """
     deadline = began + session.timeout
+    head = f"{label(name)} {words}: revision {revision}"
     while True:
         left = max(0.05, deadline - time.monotonic())
         step = min(_STEP, left)
@@ -82,17 +84,14 @@ def settle(
         counted = f"applied {number(answer, 'nodesApplied')}/{number(answer, 'nodesTotal')}"
         if outcome == "APPLIED":
             passed = (time.monotonic() - began) * 1000
-            _progress("")
             how = counted if number(answer, "nodesTotal") else _on_no_node(words)
-            tell(f"{label(name)} {words}: revision {revision}, {how} in {passed:.0f} ms")
+            _end_progress(f"{head}, {how} in {passed:.0f} ms" if alone else "")
             return None
         if outcome == "REJECTED":
-            _progress("")
-            tell(f"{label(name)} {words}: revision {revision}, {counted}")
+            _end_progress(f"{head}, {counted}" if alone else "")
             return _rejected(name, answer)
         if time.monotonic() >= deadline:
-            _progress("")
-            tell(f"{label(name)} {words}: revision {revision}, {counted}")
+            _end_progress(f"{head}, {counted}" if alone else "")
             return CommandError(
                 f"{label(name)}: not applied everywhere after {session.timeout:g} s",
                 why=[*_missing(answer), "the change is stored and goes on being applied"],
@@ -141,6 +140,13 @@ def _progress(line: str) -> None:
         sys.stderr.flush()
     elif line:
         tell(line)
+
+
+def _end_progress(receipt_line: str) -> None:
+    if sys.stderr.isatty():
+        _progress("")
+    if receipt_line:
+        tell(receipt_line)
 
 
 def _fresh(session: Session, noun: Noun, answer: JsonObject) -> JsonObject:

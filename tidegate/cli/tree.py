@@ -9,11 +9,23 @@ import typer
 
 from tidegate.cli.failure import CommandError, Exit
 from tidegate.cli.json_value import JsonObject, JsonValue, given, number, objects, text
-from tidegate.cli.nouns import APPLIED, MEMBER, MONITOR, POOL, STATUS, VIP, WHY, full_name, label
+from tidegate.cli.nouns import (
+    APPLIED,
+    MEMBER,
+    MONITOR,
+    POOL,
+    STATUS,
+    VIP,
+    WHY,
+    Noun,
+    applied,
+    full_name,
+    label,
+)
 from tidegate.cli.receipt import settle
 from tidegate.cli.session import Session
 from tidegate.cli.standard import Etag
-from tidegate.cli.table import Column, tell
+from tidegate.cli.table import Column, Format, tell
 from tidegate.cli.verbs import verb
 
 _PARTS = (("members", MEMBER), ("healthMonitors", MONITOR), ("vips", VIP))
@@ -43,33 +55,42 @@ def _write(session: Session, method: str, request: JsonObject, done: str) -> Non
         request = {**request, "validateOnly": True}
     began = time.monotonic()
     answer = session.call(method, request)
-    rows = _rows(answer)
-    revision = number(answer, "revision")
-    pool = label(text(answer, "pool.name"))
-    changed = [row for row in rows if number(row, "revision") == revision]
-    counted = f"{len(changed)} of {len(rows)} objects changed"
-    ends: list[CommandError] = []
+    pool, revision = label(text(answer, "pool.name")), number(answer, "revision")
+    head = f"{pool} {done}: revision {revision}, {len(_rows(answer))} objects"
     if session.dry_run:
         tell(f"{pool} with all its objects would be {done}; nothing was stored")
     elif session.wait is None:
-        tell(f"{pool} {done}: revision {revision}, {counted}")
+        tell(head)
     else:
-        for row in changed:
-            name, at = text(row, "name"), number(row, "revision")
-            ends += [end for end in [settle(session, name, at, began=began, words=done)] if end]
-        tell(f"{pool} {done}: revision {revision}, {counted}")
-        if done != "deleted":
-            rows = [_again(session, row) for row in rows]
-    session.print(answer, rows, columns=_COLUMNS)
-    if ends:
-        raise CommandError(
-            f"{pool}: {len(ends)} of {len(changed)} changes are not applied",
-            why=[line for end in ends for line in (end.what, *(f"  {each}" for each in end.why))],
-            following=ends[0].following,
-            code=Exit(max(end.code for end in ends))
-            if len({e.code for e in ends}) == 1
-            else Exit.REJECTED,
-        )
+        ends = [_settled(session, row, began=began, words=done) for row in _rows(answer)]
+        passed = (time.monotonic() - began) * 1000
+        if failed := [end for end in ends if end is not None]:
+            tell(head)
+            raise _failure(pool, failed, of=len(ends))
+        if done == "deleted":
+            tell(f"{head}, gone from every node in {passed:.0f} ms")
+            if session.look.format in {Format.TABLE, Format.WIDE}:
+                return
+        else:
+            answer = _fresh(session, answer)
+            nodes = max((row for row in _rows(answer)), key=lambda row: number(row, "nodesTotal"))
+            tell(f"{head}, applied {applied(nodes)} in {passed:.0f} ms")
+    session.print(answer, _rows(answer), columns=_COLUMNS)
+
+
+def _settled(session: Session, row: JsonObject, *, began: float, words: str) -> CommandError | None:
+    name, revision = text(row, "name"), number(row, "revision")
+    return settle(session, name, revision, began=began, words=words, alone=False)
+
+
+def _failure(pool: str, failed: list[CommandError], *, of: int) -> CommandError:
+    codes = {end.code for end in failed}
+    return CommandError(
+        f"{pool}: {len(failed)} of {of} objects are not applied",
+        why=[line for end in failed for line in (end.what, *(f"  {each}" for each in end.why))],
+        following=failed[0].following,
+        code=codes.pop() if len(codes) == 1 else Exit.REJECTED,
+    )
 
 
 def _rows(answer: JsonObject) -> list[JsonObject]:
@@ -80,10 +101,18 @@ def _rows(answer: JsonObject) -> list[JsonObject]:
     return rows
 
 
-def _again(session: Session, row: JsonObject) -> JsonObject:
-    name = text(row, "name")
-    noun = next(each for each in (POOL, MEMBER, MONITOR, VIP) if each.kind.parse(name))
-    return session.ask(f"{noun.service}/Get{noun.title}", {"name": name})
+def _fresh(session: Session, answer: JsonObject) -> JsonObject:
+    """Gives the tree with every object as it is now."""
+
+    def again(noun: Noun, row: JsonObject) -> JsonObject:
+        return session.ask(f"{noun.service}/Get{noun.title}", {"name": text(row, "name")})
+
+    pool = answer.get("pool")
+    fresh: JsonObject = {**answer, "pool": again(POOL, pool) if isinstance(pool, dict) else None}
+    for field, noun in _PARTS:
+        if rows := objects(answer, field):
+            fresh[field] = [again(noun, row) for row in rows]
+    return fresh
 
 
 def _read(file: str) -> JsonObject:
@@ -136,15 +165,14 @@ def _named(session: Session, tree: JsonObject) -> JsonObject:
     return named
 
 
-def _row(row: JsonObject, noun: object, project: str, pool: str) -> JsonObject:
+def _row(row: JsonObject, noun: Noun, project: str, pool: str) -> JsonObject:
     short = text(row, "name")
     if not short:
         return row  # the server says so, with the path
     if noun is MEMBER and "/" not in short:
         return {**row, "name": full_name(MEMBER, f"{pool}/{short}", project)}
-    kind = VIP if noun is VIP else MONITOR if noun is MONITOR else MEMBER
-    named: JsonObject = {**row, "name": full_name(kind, short, project)}
-    if kind is VIP and row.get("pool"):
+    named: JsonObject = {**row, "name": full_name(noun, short, project)}
+    if noun is VIP and row.get("pool"):
         named["pool"] = full_name(POOL, text(row, "pool"), project)
     return named
 
