@@ -46,12 +46,14 @@ def plane(delta: bool) -> Callable[..., AbstractAsyncContextManager[Plane]]:
         cache.observer = heard
         cache.publish("fleet", messages)
         server = await serve(cache, "127.0.0.1:0")
+        envoy = EnvoyProcess(ads_bootstrap(server.port, delta=delta))
+        plane = Plane(cache, server, envoy, heard)
         try:
-            async with EnvoyProcess(ads_bootstrap(server.port, delta=delta)) as envoy:
+            async with envoy:
                 # An unanswered runtime layer would cost 15 s.
                 await envoy.wait_ready(within=5)
-                yield Plane(cache, server, envoy, heard)
+                yield plane
         finally:
-            await server.stop()
+            await plane.server.stop()  # a test may have put another in its place
 
     return start

@@ -154,6 +154,10 @@ async def test_what_changed_and_what_went_while_away_is_told(cache, address):
     cache.publish("fleet", [resources.cluster("a"), resources.endpoints("a", [MEMBER])])
     async with DeltaClient(address) as stream:
         await stream.send(CDS, initial={"a": "other", "gone": "1"})
+        # Nothing is removed before the types that could refer to it are known.
+        await stream.send(EDS, subscribe=["a"])
+        await stream.send(LDS)
+        await stream.send(RDS, subscribe=["gone"])
         answer = await stream.take(CDS)
         changed, removed = names(answer), list(answer.removed_resources)
         while "gone" not in removed or "a" not in changed:
