@@ -1,6 +1,7 @@
 """WaitForApplied: applied, refused, gone, timed out; never lost."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from api.waiting import Wait, Waits
 from lbaas.model.objects import Rejection
 from lbaas.model.status import Progress, StatusDetail
 from lbaas.store import placements, verdicts
+from lbaas.store.feed import Subscription
 from lbaas.store.store import Store
 from lbaas.v1.load_balancer_service_pb2 import WaitForAppliedRequest, WaitOutcome
 from lbaas.v1.member_service_pb2 import BatchCreateMembersRequest, CreateMemberRequest
@@ -35,16 +37,18 @@ async def live(store: Store, name: str, revision: int) -> None:
 
 
 class Entered:
-    """Tells when waits have been entered: their objects were read once."""
+    """Tells when waits have been entered: their objects were read, and nothing was decided."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.read: list[str] = []
+        self.ended: set[str] = set()
 
     async def of(self, *names: str) -> None:
         """Returns once each wait of these names was looked at; a name twice: two waits."""
-        while any(self.read.count(name) < names.count(name) for name in names):
+        while Counter(names) - Counter(self.read):
             await self._store.read(lambda tx: tx.revision)
+        assert not self.ended & set(names)
 
 
 @pytest.fixture
@@ -54,6 +58,7 @@ def entered(store: Store, monkeypatch: pytest.MonkeyPatch) -> Entered:
     def noting(self: Waits, wait: Wait, picture) -> None:
         decide(self, wait, picture)
         noted.read.append(wait.name)
+        noted.ended |= {wait.name} if wait.done.done() else set()
 
     monkeypatch.setattr(Waits, "_decide", noting)
     return noted
@@ -66,7 +71,6 @@ async def test_a_wait_ends_when_the_change_is_live(
     fleet_side.progresses[make.WEB] = Progress(applied=2, total=2)
     waiting = wait(client, revision=made.revision)
     await entered.of(make.WEB)
-    assert not waiting.done()
 
     await live(store, make.WEB, made.revision)
     answer = await waiting
@@ -145,7 +149,6 @@ async def test_a_purge_ends_the_wait_for_a_delete(
     gone = await client.pools.DeletePool(DeletePoolRequest(name=make.WEB))
     by_revision, by_name = wait(client, revision=gone.revision), wait(client)
     await entered.of(make.WEB, make.WEB)
-    assert not by_revision.done()
 
     await store.write(lambda tx: verdicts.record(tx, live={}, gone=[make.WEB]))
 
@@ -164,7 +167,6 @@ async def test_what_was_live_before_its_delete_is_not_gone_yet(
     gone = await client.pools.DeletePool(DeletePoolRequest(name=make.WEB))
     waiting = wait(client, revision=gone.revision)
     await entered.of(make.WEB)
-    assert not waiting.done()
     assert (await wait(client, revision=made.revision)).outcome == WaitOutcome.APPLIED
 
     await store.write(lambda tx: verdicts.record(tx, live={}, gone=[make.WEB]))
@@ -203,6 +205,19 @@ async def test_out_of_time_it_says_who_and_what_is_missing(
     assert missing.node == "fleets/edge/nodes/n2"
     assert list(missing.resources) == [make.WEB, "other"]
     assert answer.status_detail.reason == "WAITING_FOR_NODE"
+
+
+async def test_a_notice_that_was_dropped_wakes_every_wait(
+    client: Client, entered: Entered, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Subscription, "MOST", 0)
+    made = await client.pools.CreatePool(make.create_pool())
+    waiting = wait(client)
+    await entered.of(make.WEB)
+
+    await live(store, make.WEB, made.revision)
+
+    assert (await waiting).outcome == WaitOutcome.APPLIED
 
 
 async def test_what_reached_no_fleet_yet_says_so(client: Client) -> None:
