@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -200,3 +201,23 @@ def test_the_line_that_show_buf_prints_runs(live, project, line):
         [str(buf), *words[1:]], capture_output=True, text=True, timeout=30, check=True
     )
     assert json.loads(done.stdout)["name"].endswith("/web")
+
+
+def test_the_readmes_file_is_applied_as_it_stands(live, project, tmp_path):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (tmp_path / "shop.yaml").write_text(readme.partition("```yaml\n")[2].partition("```")[0])
+    ran = live.must(f"tidegate apply -f {tmp_path}/shop.yaml --wait=applied", project=project)
+    assert "pool/shop applied: revision" in ran.err
+    assert [line.split()[1:] for line in ran.out.splitlines()[1:]] == [["ACTIVE", "1/1"]] * 5
+
+
+def test_the_readmes_commands_are_commands():
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    blocks = readme.split("```")[1::2]
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    typed = [line for line in lines if re.match(r"tidegate \w", line)]
+    assert len(typed) > 5
+    for line in typed:
+        words = shlex.split(re.split(r" [>&]", line)[0])[1:]
+        verb = words[:2] if words[0] in {"pool", "member", "vip", "fleet", "monitor"} else words[:1]
+        assert run_words([*verb, "--help"], env={}).code == 0, line
