@@ -38,7 +38,9 @@ class WatchEvent(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """To go on after this event, give this as `from_revision`."""
+    """To go on after this event, give this as `from_revision`. 0 on CURRENT events, which come in no
+    order that could be resumed: the first heartbeat after them carries the revision to go on from.
+    """
     @_builtins.property
     def change(self) -> Global___ObjectChange:
         """An object was created or changed; here is what it is now."""
