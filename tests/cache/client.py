@@ -230,5 +230,3 @@ class Envoy:
             for type_url in TYPES
             for name, resource in self.held[type_url].items()
         )
-
-

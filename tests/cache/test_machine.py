@@ -85,9 +85,7 @@ class Machine(RuleBasedStateMachine):
         tree = self.world.trees.get(index)
         if tree is not None:
             self.ports += 1
-            self.world.change(
-                self.world.trees | {index: replace(tree, generation=self.ports)}
-            )
+            self.world.change(self.world.trees | {index: replace(tree, generation=self.ports)})
 
     @rule(index=TREES)
     def rename_listener(self, index):

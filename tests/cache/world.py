@@ -115,7 +115,9 @@ class World:
             if trees.get(index) != self.trees.get(index):
                 self.changed_at[index] = self.revision
         self.trees = trees
-        changes: dict[Key, Resource | None] = {key: None for key in before if key not in self.wanted}
+        changes: dict[Key, Resource | None] = {
+            key: None for key in before if key not in self.wanted
+        }
         for key, resource in self.wanted.items():
             if key not in before or before[key].version != resource.version:
                 changes[key] = resource
@@ -277,7 +279,9 @@ class World:
                     if key not in self.wanted and not self.lingers(node, key):
                         raise Violation(f"{node.envoy.name}: {key} should be gone (8)")
             if not node.stream.in_step(self.revision):
-                raise Violation(f"{node.envoy.name} is not in step (3): {list(node.stream.pending)}")
+                raise Violation(
+                    f"{node.envoy.name} is not in step (3): {list(node.stream.pending)}"
+                )
             for key in node.stream.pending:
                 if key in self.wanted and not self.bad(node, key) and not self.hindered(node, key):
                     raise Violation(f"{key} is pending for ever (12)")
@@ -297,7 +301,8 @@ class World:
             return True  # what it holds instead of a refused version is not known: so neither
         index = key.name.split("-")[1]
         return any(
-            str(tree.index) == index and any(self.bad(node, one.key) for one in tree.resources().values())
+            str(tree.index) == index
+            and any(self.bad(node, one.key) for one in tree.resources().values())
             for tree in self.trees.values()
         )
 

@@ -16,6 +16,13 @@ Report = Callable[[RejectedVersion], None]
 
 def accepted(state: State, channel: Channel, flight: Flight) -> None:
     """An ACK confirms the names of its response."""
+    for name, resource in flight.kept.items():
+        key = Key(channel.type_url, name)
+        pending = state.cursor.pending.get(key)
+        if pending is not None and not pending.nonce:
+            state.learn(key, (resource,))
+            if key in state.cursor.pending:
+                state.put(key)
     for name, resource in flight.entries.items():
         key = Key(channel.type_url, name)
         pending = state.cursor.pending.get(key)

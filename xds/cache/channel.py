@@ -29,11 +29,14 @@ class Flight:
         nonce: of the response.
         sent_at: when it was sent.
         entries: what it changes, by name; None is a removal.
+        kept: state of the world: what it says of names of which it was not certain what the
+            client holds, and that are not to be changed yet.
     """
 
     nonce: str
     sent_at: float
     entries: dict[str, Resource | None]
+    kept: dict[str, Resource | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -96,6 +99,7 @@ class Channel:
         self.grouped.discard(name)
         for flight in self.flights.values():
             flight.entries.pop(name, None)
+            flight.kept.pop(name, None)
 
     def ungroup(self, name: str) -> None:
         """Takes a name out of its group: it changed, so it is innocent again."""

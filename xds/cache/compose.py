@@ -142,8 +142,8 @@ class Composer:
                 self._state.put(Key(channel.type_url, name))
             return
         channel.uncertain = False
-        full = full_set(self._state, channel, batch.entries)
-        yield from self._send(channel, batch, now, full=full)
+        full, kept = full_set(self._state, channel, batch.entries)
+        yield from self._send(channel, batch, now, full=full, kept=kept)
 
     def _everything(self, channel: Channel, batch: Batch, now: float) -> Batch:
         """Takes all that may be sent, or one group of what was refused without a name."""
@@ -175,13 +175,19 @@ class Composer:
             yield from self._send(channel, batch, now, full=[*changed, *stand_ins])
 
     def _send(
-        self, channel: Channel, batch: Batch, now: float, *, full: list[Resource] | None = None
+        self,
+        channel: Channel,
+        batch: Batch,
+        now: float,
+        *,
+        full: list[Resource] | None = None,
+        kept: dict[str, Resource | None] | None = None,
     ) -> Iterator[Response]:
         state = self._state
         self._nonce += 1
         nonce = f"{self._nonce:x}"
         channel.owed = False
-        channel.flights[nonce] = Flight(nonce, now, dict(batch.entries))
+        channel.flights[nonce] = Flight(nonce, now, dict(batch.entries), kept or {})
         changed = [resource for resource in batch.entries.values() if resource is not None]
         for name, resource in batch.entries.items():
             state.sent(Key(channel.type_url, name), resource, nonce)
@@ -196,7 +202,8 @@ class Composer:
             version=total(resources),
         )
         if channel.type_url == CLUSTER:
-            for cluster in changed:
+            again = [resource for resource in (kept or {}).values() if resource is not None]
+            for cluster in (*changed, *again):
                 self._endpoints_behind(cluster)
             yield from self._type(ENDPOINT, now, removals=False)
         elif channel.type_url == ENDPOINT:

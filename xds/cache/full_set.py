@@ -13,7 +13,7 @@ from xds.cache.types import Key
 
 def full_set(
     state: State, channel: Channel, changes: Mapping[str, Resource | None]
-) -> list[Resource]:
+) -> tuple[list[Resource], dict[str, Resource | None]]:
     """Gives all that a client is to hold of a type, which is never less than it needs.
 
     Args:
@@ -22,9 +22,11 @@ def full_set(
         changes: what this response changes; None is a removal.
 
     Returns:
-        `changes`, what the client holds as wanted, and of the names that wait what it holds now.
+        `changes`, what the client holds as wanted, and of the names that wait what it holds now;
+        and what that says of names of which it was not certain what the client holds.
     """
     full: list[Resource] = []
+    kept: dict[str, Resource | None] = {}
     for name, resource in state.cursor.base.of_type(channel.type_url).items():
         if not channel.subscription.covers(name):
             continue
@@ -33,16 +35,16 @@ def full_set(
         if name in changes:
             chosen = changes[name]
         elif key in state.cursor.pending:
-            chosen = _kept(state, key)
+            chosen = _held(state, key, kept)
         if chosen is not None:
             full.append(chosen)
     for key in state.cursor.pending:
         if key.type_url != channel.type_url or key.name in changes:
             continue
-        kept = _kept(state, key) if state.cursor.base.get(key) is None else None
-        if kept is not None:
-            full.append(kept)
-    return full
+        held = _held(state, key, kept) if state.cursor.base.get(key) is None else None
+        if held is not None:
+            full.append(held)
+    return full, kept
 
 
 def would_lose(state: State, channel: Channel, changes: Mapping[str, Resource | None]) -> bool:
@@ -57,6 +59,9 @@ def would_lose(state: State, channel: Channel, changes: Mapping[str, Resource | 
     return False
 
 
-def _kept(state: State, key: Key) -> Resource | None:
-    held = state.cursor.pending[key].held
-    return held if held is not None and held.known else None
+def _held(state: State, key: Key, kept: dict[str, Resource | None]) -> Resource | None:
+    pending = state.cursor.pending[key]
+    held = pending.held if pending.held is not None and pending.held.known else None
+    if len(pending.states) > 1:
+        kept[key.name] = held
+    return held

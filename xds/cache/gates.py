@@ -12,7 +12,7 @@ from enum import Enum
 
 from xds.cache.addresses import address_taken, successor
 from xds.cache.cursor import Pending
-from xds.cache.needs import USERS, cluster_missing, clusters, excused, may_be_used, unknown
+from xds.cache.needs import USERS, cluster_missing, clusters, excused, is_new, may_be_used, unknown
 from xds.cache.rejections import RETRY_SECONDS
 from xds.cache.resource import Resource, empty_endpoints
 from xds.cache.state import SETTLING, State
@@ -131,9 +131,9 @@ def _stand_in(state: State, key: Key) -> Step:
     """
     pending = state.cursor.except_for(key, state.cursor.base.revision)
     held = [one for one in pending.states if one is not None]
-    if held and not held[0].known:
-        return NOTHING
-    return Step(Verdict.SEND, held[0] if held else empty_endpoints(key.name))
+    if not held or all(is_new(state, cluster) for cluster in state.cursor.users(key)):
+        return Step(Verdict.SEND, empty_endpoints(key.name))
+    return Step(Verdict.SEND, held[0]) if held[0].known else NOTHING
 
 
 def _certain(pending: Pending) -> Resource | None:

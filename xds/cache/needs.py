@@ -48,12 +48,18 @@ def cluster_missing(state: State, cluster: Key) -> Key | None:
     return None
 
 
+def is_new(state: State, cluster: Key) -> bool:
+    """Whether the client had nothing of this name before it was sent."""
+    states = state.cursor.states(cluster)
+    return None in states and all(one is None or one.known for one in states)
+
+
 def surely_unused(state: State, cluster: Key) -> bool:
     """Whether no listener or route that the client holds, or may hold, refers to a cluster."""
     if any(user.type_url in (LISTENER, ROUTE) for user in state.cursor.users(cluster)):
         return False
-    if None in state.cursor.states(cluster):
-        return state.gated()  # it is new, and nothing is led to it before it is there
+    if is_new(state, cluster):
+        return state.gated()  # nothing is led to it before it is there
     return state.gated() and not (
         (state.resumed and may_be_used(state, CLUSTER))
         or any(unknown(state, LISTENER))

@@ -106,6 +106,7 @@ class State:
         for waiter in list(self.waiters.get(key, ())):
             self.unpark(waiter)
             self.put(waiter)
+            self.touch(waiter)
 
     def changed(self, keys: Iterable[Key]) -> None:
         """What is wanted of `keys` changed."""

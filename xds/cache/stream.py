@@ -275,7 +275,7 @@ class NodeStream:
             else:
                 holds[name] = (resource,)
         for name, states in remembered.items():
-            if name not in holds and len(states) > 1 and request.initial_versions:
+            if name not in holds and len(states) > 1:
                 holds[name] = (None, *(one for one in states if one is not None))
         return holds
 
