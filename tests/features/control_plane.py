@@ -79,6 +79,8 @@ class ControlPlane:
         await self.start()
         return self
 
-    async def __aexit__(self, *_exc: object) -> None:
+    async def __aexit__(self, kind: object, *_exc: object) -> None:
+        if kind is not None:
+            print(self.log.read_text()[-5000:])  # noqa: T201 - pytest shows it with the failure
         if self._process is not None and self._process.returncode is None:
             await self.kill()

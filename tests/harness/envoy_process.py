@@ -45,7 +45,9 @@ class EnvoyProcess:
             raise
         return self
 
-    async def __aexit__(self, *_exc: object) -> None:
+    async def __aexit__(self, kind: object, *_exc: object) -> None:
+        if kind is not None:
+            print(self.log()[-5000:])  # noqa: T201 - pytest shows it with the failure
         await self.stop()
         self._directory.cleanup()
 
