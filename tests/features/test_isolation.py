@@ -14,8 +14,8 @@ UNBINDABLE = "203.0.113.9"
 """TEST-NET-3 (RFC 5737): on no machine, so no Envoy can bind it."""
 
 
-async def test_a_vip_its_node_cannot_bind_is_error_while_anothers_serves(tmp_path):
-    async with world(tmp_path) as (_, client, _), await Member.start("good") as server:
+async def test_a_vip_its_node_cannot_bind_is_error_while_anothers_serves(tmp_path, store_url):
+    async with world(tmp_path, database=store_url) as (_, client, _), await Member.start("good") as server:
         ports = free_port(), free_port()
         for project in ("evil", "good"):
             pool = await client.pool(project, "web")

@@ -28,8 +28,8 @@ async def spread(address: str, count: int = 30) -> Counter[str]:
     return answers
 
 
-async def test_the_tenants_order_from_an_empty_pool_to_traffic(tmp_path):
-    async with world(tmp_path) as (_, client, _envoys):
+async def test_the_tenants_order_from_an_empty_pool_to_traffic(tmp_path, store_url):
+    async with world(tmp_path, database=store_url) as (_, client, _envoys):
         pool = await client.pool("acme", "web")
         assert pool.provisioning_status == STATUS.PENDING_CREATE
         servers = [await Member.start(f"m{number}") for number in range(3)]
