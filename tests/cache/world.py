@@ -4,10 +4,11 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from tests.cache.client import Envoy, Violation
+from tests.cache.client import Envoy, Violation, targets
 from tests.cache.messages import cluster, endpoints, http_listener, route, tcp_listener
 from xds.cache import (
     CLUSTER,
+    LISTENER,
     Key,
     NodeInfo,
     NodeStream,
@@ -15,6 +16,8 @@ from xds.cache import (
     Resource,
     SnapshotCache,
 )
+from xds.cache.resource import is_placeholder
+from xds.cache.types import ADDRESS
 
 FLEET = "edge"
 
@@ -68,6 +71,7 @@ class World:
         self.poison: dict[str, str] = {}
         self.stored: dict[tuple[str, Key], RejectedVersion] = {}
         self.refusals: Counter[tuple[str, Key, str]] = Counter()
+        self.history: dict[int, list[tuple[int, dict[Key, str]]]] = {}
         self.largest = 1
         self.exchanged = False
         self.live: set[tuple[str, int, int, int]] = set()
@@ -114,6 +118,9 @@ class World:
         for index in {*trees, *self.trees}:
             if trees.get(index) != self.trees.get(index):
                 self.changed_at[index] = self.revision
+                made = trees[index].resources().values() if index in trees else ()
+                versions = {one.key: one.version for one in made}
+                self.history.setdefault(index, []).append((self.revision, versions))
         self.trees = trees
         changes: dict[Key, Resource | None] = {
             key: None for key in before if key not in self.wanted
@@ -252,6 +259,25 @@ class World:
                         held = node.envoy.version(one.key)
                         if held != one.version and one.key not in node.stream.pending:
                             raise Violation(f"{one.key} is not what {node.envoy.name} holds (1)")
+            for history in self.history.values():
+                self.check_history(node, history)
+        self.check_refusals()
+
+    def check_history(self, node: Node, history: list[tuple[int, dict[Key, str]]]) -> None:
+        """Invariant 1 for who waits on an older revision: it holds that, or something newer."""
+        for place, (revision, versions) in enumerate(history[-4:-1], max(0, len(history) - 4)):
+            if not versions or not all(node.stream.confirmed(key, revision) for key in versions):
+                continue
+            for key in versions:
+                allowed = {later.get(key) for _, later in history[place:]}
+                held = node.envoy.held[key.type_url].get(key.name)
+                if held is None or is_placeholder(held):
+                    continue  # gone or emptied on the way to a newer revision
+                if held.version not in allowed:
+                    raise Violation(f"{node.envoy.name}: {key} is older than {revision} (1)")
+
+    def check_refusals(self) -> None:
+        """Invariant 6."""
         for (name, _, version), count in self.refusals.items():
             mode = self.poison.get(f"*/{version}") or self.poison.get(f"{name}/{version}")
             most = 2 + math.ceil(math.log2(max(2, self.largest)))
@@ -292,13 +318,23 @@ class World:
             mine = {one.key for one in tree.resources().values()}
             if key in mine and any(self.bad(node, one) for one in mine):
                 return True
+            if key in mine and self.address_kept(node, tree):
+                return True
         return False
+
+    def address_kept(self, node: Node, tree: Tree) -> bool:
+        """Whether another listener stays on the address, because what moves it was refused."""
+        wanted = tree.resources().get("listener")
+        return wanted is not None and any(
+            held.key != wanted.key and targets(held, ADDRESS) & targets(wanted, ADDRESS)
+            for held in node.envoy.held[LISTENER].values()
+        )
 
     def lingers(self, node: Node, key: Key) -> bool:
         """Whether a name that is not wanted is still used by what replaced nothing yet."""
         state = node.stream._state
-        if any(one in state.cursor.pending and state.refused(one) for one in state.foreign):
-            return True  # what it holds instead of a refused version is not known: so neither
+        if any(one in state.cursor.pending for one in state.foreign):
+            return True  # it holds something unknown, with what was refused: that may need it
         index = key.name.split("-")[1]
         return any(
             str(tree.index) == index
