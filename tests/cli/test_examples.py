@@ -20,6 +20,7 @@ from tests.cli.conftest import Ran, run_words
 from tidegate.cli.failure import Exit
 from tidegate.cli.main import program
 from tidegate.demo_processes import ControlPlane, DemoEnvoy
+from tidegate.demo_tenant import Tenant
 
 TREE = {
     "pool": {
@@ -85,6 +86,12 @@ class Live:
         return ran
 
 
+async def joined(api: str) -> None:
+    tenant = Tenant(api, print)
+    await tenant.node_joined("fleets/edge/nodes/e1", within=20)
+    await tenant.close()
+
+
 @pytest.fixture(scope="module")
 def live(tmp_path_factory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("planes")
@@ -101,6 +108,7 @@ def live(tmp_path_factory) -> Iterator[Live]:
             planes.must(f"tidegate fleet create edge {ranges}", project="p")
             envoy = runner.run(DemoEnvoy.started(folder, fleet="edge", node="e1", xds=tenants.xds))
             children.append(envoy.child)
+            runner.run(joined(tenants.api))
             yield planes
         finally:
             for child in reversed(children):

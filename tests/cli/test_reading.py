@@ -146,6 +146,18 @@ def test_why_tells_the_placement_and_the_nodes_own_words(run, api):
     ]
 
 
+def test_why_without_a_node_does_not_say_that_every_node_has_it(run, api):
+    resource = {"typeUrl": "type.googleapis.com/x.Cluster", "name": POOL["name"], "version": "c"}
+    pool = {"pool": POOL["name"], "placement": POOL["placement"], "resources": [resource]}
+    api.answer(
+        "LoadBalancerService/Explain",
+        {"name": POOL["name"], "status": {"name": POOL["name"]}, "pools": [pool]},
+    )
+    out = run("tidegate why pool/web").out
+    assert "1 Envoy resource ready, and no node is connected" in out
+    assert "confirmed" not in out
+
+
 def test_a_bare_name_is_looked_for_among_vips_pools_and_monitors(run, api):
     missing = Refusal(grpc.StatusCode.NOT_FOUND, "no such VIP")
     api.answer("VipService/GetVip", missing)
@@ -212,3 +224,13 @@ def test_fleet_status_shows_what_a_node_refused(run, api):
 def test_a_fleet_without_nodes_says_how_one_joins(run, api):
     api.answer("FleetService/ListNodes", {})
     assert "tidegate bootstrap edge NODE" in run("tidegate fleet status edge").err
+
+
+def test_all_projects_show_whose_each_object_is(run, api):
+    api.answer("PoolService/ListPools", {"pools": [POOL]})
+    assert run("tidegate pool list --project - -c PROJECT,NAME").out.split() == [
+        "PROJECT",
+        "NAME",
+        "acme",
+        "web",
+    ]

@@ -172,3 +172,8 @@ def test_what_cannot_be_meant_is_refused_before_the_call(run, api, line, word):
     assert word in ran.err
     assert ran.out == ""
     assert api.asked == []
+
+
+def test_a_quotas_receipt_names_the_project(run, api):
+    api.answer("QuotaService/UpdateQuota", {"name": "projects/blue/quota", "pools": 50})
+    assert run("tidegate quota update blue --pools 50").err == "quota/blue updated\n"

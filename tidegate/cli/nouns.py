@@ -72,7 +72,7 @@ def full_name(noun: Noun, short: str, project: str) -> str:
 def short_name(name: str) -> str:
     """Gives a resource name as people type it after its noun: `web`, `web/m1`."""
     ids = name.split("/")[1::2]
-    if name.startswith("projects/"):
+    if name.startswith("projects/") and len(ids) > 1:
         ids = ids[1:]
     return "/".join(ids) or name
 
@@ -148,6 +148,7 @@ def _limit(value: int, *, none: int) -> str:
 
 
 NAME = Column("NAME", lambda row: short_name(text(row, "name")))
+PROJECT = Column("PROJECT", lambda row: names.project_of(text(row, "name")))
 STATUS = Column.of("STATUS", "provisioningStatus")
 APPLIED = Column("APPLIED", applied)
 WHY = Column("WHY", why)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from tidegate.cli import settings
 from tidegate.cli.failure import CommandError, did_you_mean
 from tidegate.cli.json_value import JsonObject, objects, text
-from tidegate.cli.nouns import noun_of, short_name
+from tidegate.cli.nouns import PROJECT, noun_of, short_name
 from tidegate.cli.shown import Show, shown
 from tidegate.cli.table import Column, Look, print_answer, say
 
 if TYPE_CHECKING:
     from tidegate.cli.client import Client
+
+EVERY_PROJECT = "-"
 
 
 class Wait(StrEnum):
@@ -144,8 +146,9 @@ class Session:
         columns: Sequence[Column],
         wide: Sequence[Column] = (),
     ) -> None:
-        """Prints an answer as the user asked."""
-        print_answer(answer, rows, look=self.look, columns=columns, wide=wide)
+        """Prints an answer as the user asked; `--project -` shows whose each object is."""
+        shown = (PROJECT, *columns) if self.project_option == EVERY_PROJECT else columns
+        print_answer(answer, rows, look=self.look, columns=shown, wide=wide)
 
     def refuse_waiting_for_health(self) -> None:
         """Refuses `--wait=healthy`: nobody reports health yet.

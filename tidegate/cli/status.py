@@ -7,8 +7,8 @@ import typer
 
 from tidegate.cli.durations import age
 from tidegate.cli.json_value import JsonObject, number, objects, text
-from tidegate.cli.nouns import APPLIED, MEMBER, MONITOR, POOL, STATUS, VIP, WHY, label
-from tidegate.cli.session import Session, ShownInstead
+from tidegate.cli.nouns import APPLIED, MEMBER, MONITOR, POOL, PROJECT, STATUS, VIP, WHY, label
+from tidegate.cli.session import EVERY_PROJECT, Session, ShownInstead
 from tidegate.cli.table import Column, Format, print_json, print_rows, print_yaml, tell
 from tidegate.cli.verbs import verb
 
@@ -70,7 +70,9 @@ def show_status(session: Session) -> None:
     else:
         rows = _rows(answer)
         if rows:
-            print_rows(rows, look=session.look, columns=_COLUMNS, wide=_WIDE)
+            every = session.project == EVERY_PROJECT
+            columns = (PROJECT, *_COLUMNS) if every else _COLUMNS
+            print_rows(rows, look=session.look, columns=columns, wide=_WIDE)
         _footer(session, answer, rows)
 
 

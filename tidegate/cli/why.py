@@ -135,19 +135,26 @@ def _placement(pool: JsonObject) -> str:
 
 def _resources(pool: JsonObject, *, wide: bool) -> list[str]:
     told: list[str] = []
-    settled = 0
+    settled = unheld = 0
     for resource in objects(pool, "resources"):
         kind = text(resource, "typeUrl").rsplit(".", 1)[-1]
         head = f"{_KINDS.get(kind, kind)} {label(text(resource, 'name'))}"
         verdicts = objects(resource, "nodes")
         open_ones = [each for each in verdicts if text(each, "state") != "APPLIED"]
-        settled += not open_ones
+        unheld += not verdicts
+        settled += bool(verdicts) and not open_ones
         told += [f"{head}: {_verdict(each)}" for each in open_ones]
         if wide and not open_ones:
             told.append(f"{head}: {_applied(verdicts)}, version {text(resource, 'version')}")
     if settled and not wide:
-        told.append(f"{settled} Envoy resource{'s' if settled > 1 else ''} confirmed by every node")
+        told.append(f"{_counted(settled)} confirmed by every node")
+    if unheld and not wide:
+        told.append(f"{_counted(unheld)} ready, and no node is connected to have them")
     return told
+
+
+def _counted(resources: int) -> str:
+    return f"{resources} Envoy resource{'' if resources == 1 else 's'}"
 
 
 def _applied(verdicts: list[JsonObject]) -> str:
