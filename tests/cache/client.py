@@ -123,19 +123,10 @@ class Envoy:
 
     def apply(self, response: Response) -> str | None:
         type_url = response.type_url
-        bad = {r.key.name: self.poison.get(f"{self.name}/{r.version}") for r in response.resources}
-        bad |= {
-            r.key.name: mode
-            for r in response.resources
-            if (mode := self.poison.get(f"*/{r.version}")) is not None
-        }
-        if "unnamed" in bad.values() or (type_url == ENDPOINT and any(bad.values())):
-            named = [name for name, mode in bad.items() if mode == "named"]
-            if type_url == ENDPOINT:
-                self.warm(set(bad))  # "allow startup to continue, even with a bad config"
-            if "unnamed" in bad.values():
-                return "Proto constraint validation failed"
-            return f"malformed: {', '.join(named)}"
+        bad = {resource.key.name: self.faulty(resource) for resource in response.resources}
+        whole = self.refusal_of_all(type_url, bad)
+        if whole is not None:
+            return whole
         removed = set(response.removed)
         if not self.delta and type_url in (CLUSTER, LISTENER):
             removed = set(self.held[type_url]) - set(bad)
@@ -152,6 +143,21 @@ class Envoy:
         self.react(type_url, [r for r in response.resources if bad[r.key.name] is None])
         return f"Error adding/updating {', '.join(guilty)}: bad" if guilty else None
 
+    def refusal_of_all(self, type_url: str, bad: dict[str, str | None]) -> str | None:
+        """Some faults make Envoy refuse a response as a whole, and some of those name nothing."""
+        named = sorted(name for name, mode in bad.items() if mode)
+        if not named or (type_url != ENDPOINT and "unnamed" not in bad.values()):
+            return None
+        if type_url == ENDPOINT:
+            self.warm(set(bad))  # "allow startup to continue, even with a bad config"
+        if "unnamed" in bad.values():
+            return "Proto constraint validation failed"
+        return f"malformed: {', '.join(named)}"
+
+    def faulty(self, resource: Resource) -> str | None:
+        everywhere = self.poison.get(f"*/{resource.version}")
+        return everywhere or self.poison.get(f"{self.name}/{resource.version}")
+
     def remove(self, type_url: str, name: str) -> None:
         if type_url in (ENDPOINT, ROUTE):
             return  # Envoy ignores it: they go with what refers to them
@@ -167,6 +173,17 @@ class Envoy:
                 raise Violation(f"{name} of {type_url} was never asked for (rule 44)")
             if name not in self.names[type_url]:
                 return
+        self.refuse_nonsense(resource, old)
+        self.held[type_url][name] = resource
+        if type_url == CLUSTER and (old is None or old.version != resource.version):
+            self.warming.add(name)
+            if not self.delta and old is not None and ENDPOINT in self.open:
+                self.outbox.append(self.whole(ENDPOINT))  # it repeats its last answer
+        if type_url == ENDPOINT:
+            self.warm({name})
+
+    def refuse_nonsense(self, resource: Resource, old: Resource | None) -> None:
+        type_url, name = resource.key
         if type_url == LISTENER:
             for other in self.held[LISTENER].values():
                 if other.key.name != name and targets(other, ADDRESS) & targets(resource, ADDRESS):
@@ -175,13 +192,6 @@ class Envoy:
             empty = empty_endpoints(name).version
             if resource.version == empty != old.version:
                 raise Violation(f"{name} is emptied while it serves")
-        self.held[type_url][name] = resource
-        if type_url == CLUSTER and (old is None or old.version != resource.version):
-            self.warming.add(name)
-            if not self.delta and old is not None and ENDPOINT in self.open:
-                self.outbox.append(self.whole(ENDPOINT))  # it repeats its last answer
-        if type_url == ENDPOINT:
-            self.warm({name})
 
     def used(self, endpoints: str) -> bool:
         """Whether a cluster with these endpoints serves a listener."""

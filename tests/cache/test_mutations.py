@@ -1,4 +1,4 @@
-"""Each invariant fails when its mechanism is broken: one mechanism at a time, the machine sees it."""
+"""Each invariant fails when its mechanism is broken: one at a time, and the machine sees it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.cache.client import Violation
 from tests.cache.test_machine import Machine
 from tests.cache.world import Tree, World
-from xds.cache import answers, compose, gates, stream
+from xds.cache import answers, compose, gates
 from xds.cache.channel import Channel
 from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Pending
@@ -18,7 +18,7 @@ from xds.cache.gates import Step, Verdict
 from xds.cache.rejections import culprits
 from xds.cache.state import State
 from xds.cache.stream import NodeStream
-from xds.cache.types import CLUSTER, Key
+from xds.cache.types import CLUSTER
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 

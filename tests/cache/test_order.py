@@ -127,7 +127,7 @@ def test_a_route_goes_to_a_new_cluster_before_the_old_one_goes():
 
 def test_a_stuck_cluster_delays_only_what_refers_to_it():
     peer = settled(*tree("a"), *tree("b", 2))
-    stuck, ends = peer.set(cluster("a", 1))
+    _, ends = peer.set(cluster("a", 1))
     peer.ack(ends)
     assert kinds(peer.set(endpoints("b", 99))) == [("Cluster", ["b"], ())]
     assert kinds(peer.set(route("b-vip", "b", tag=1))) == [("RouteCo", ["b-vip"], ())]
@@ -209,7 +209,7 @@ def test_a_cluster_deleted_before_its_endpoints_were_asked_for_does_not_warm_for
     peer = Peer()
     peer.ask(LISTENER)
     peer.set(cluster("a"), endpoints("a", 1))
-    (clusters,) = peer.ask(CLUSTER)
+    (_,) = peer.ask(CLUSTER)
     assert peer.set(gone=(cluster("a"), endpoints("a", 1))) == []
     (response,) = peer.ask(ENDPOINT, subscribe=("a",))
     assert response.resources[0].version == empty_endpoints("a").version

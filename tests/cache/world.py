@@ -123,11 +123,11 @@ class World:
                 self.history.setdefault(index, []).append((self.revision, versions))
         self.trees = trees
         changes: dict[Key, Resource | None] = {
-            key: None for key in before if key not in self.wanted
+            key: resource
+            for key, resource in self.wanted.items()
+            if key not in before or before[key].version != resource.version
         }
-        for key, resource in self.wanted.items():
-            if key not in before or before[key].version != resource.version:
-                changes[key] = resource
+        changes |= {key: None for key in before if key not in self.wanted}
         for version, mode in (poison or {}).items():
             self.poison[version] = mode
         self.cache.advance(FLEET, self.revision, changes)
@@ -178,7 +178,7 @@ class World:
         if request.error is not None:
             channel = node.stream._state.channels[request.type_url]
             flight = channel.flights.get(request.nonce)
-            for name, resource in flight.entries.items() if flight else ():
+            for resource in flight.entries.values() if flight else ():
                 if resource is not None:
                     self.refusals[node.envoy.name, resource.key, resource.version] += 1
         node.stream.receive(request, self.now)
@@ -288,29 +288,29 @@ class World:
         """Invariants 3, 4, 7, 8, 12 after `settle`."""
         for node in self.nodes:
             for key, resource in self.wanted.items():
-                held = node.envoy.version(key)
-                if self.bad(node, key):
-                    if held == resource.version:
-                        raise Violation(f"{key} is bad and held")
-                elif held != resource.version and not self.hindered(node, key):
-                    raise Violation(
-                        f"{node.envoy.name}: {key} is not as wanted (3, 7): "
-                        f"{node.stream.waiting(key, self.now)}"
-                    )
-                elif held == resource.version and not node.stream.confirmed(key, self.revision):
-                    raise Violation(f"{key} is as wanted and not confirmed (3)")
+                self.check_name(node, key, resource)
             for type_url, held in node.envoy.held.items():
                 for name in held:
                     key = Key(type_url, name)
                     if key not in self.wanted and not self.lingers(node, key):
                         raise Violation(f"{node.envoy.name}: {key} should be gone (8)")
             if not node.stream.in_step(self.revision):
-                raise Violation(
-                    f"{node.envoy.name} is not in step (3): {list(node.stream.pending)}"
-                )
-            for key in node.stream.pending:
-                if key in self.wanted and not self.bad(node, key) and not self.hindered(node, key):
-                    raise Violation(f"{key} is pending for ever (12)")
+                pending = list(node.stream.pending)
+                raise Violation(f"{node.envoy.name} is not in step (3): {pending}")
+
+    def check_name(self, node: Node, key: Key, resource: Resource) -> None:
+        held = node.envoy.version(key)
+        if self.bad(node, key):
+            if held == resource.version:
+                raise Violation(f"{key} is bad and held")
+        elif held == resource.version:
+            if not node.stream.confirmed(key, self.revision):
+                raise Violation(f"{key} is as wanted and not confirmed (3)")
+        elif not self.hindered(node, key):
+            why = node.stream.waiting(key, self.now)
+            raise Violation(f"{node.envoy.name}: {key} is not as wanted (3, 7): {why}")
+        if key in node.stream.pending and not self.bad(node, key) and not self.hindered(node, key):
+            raise Violation(f"{key} is pending for ever (12)")
 
     def hindered(self, node: Node, key: Key) -> bool:
         """Whether a tenant's own bad resource keeps a name from being as wanted."""
