@@ -9,20 +9,18 @@ and in batches when it is not.
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
 
 from lbaas.model.errors import LbaasError
-from lbaas.model.objects import Node, Rejection
-from lbaas.store import nodes as stored_nodes
-from lbaas.store import verdicts
+from lbaas.model.objects import Rejection
 from lbaas.store.store import Store
-from lbaas.store.transaction import Transaction
 from tidegate.impact import Impact
-from tidegate.nodes import NodeRegister, TrackedNode
+from tidegate.nodes import NodeRegister, TrackedNode, node_id
+from tidegate.outbox import Outbox, store_verdicts
 from tidegate.rendering import Place, Renderings
 from xds.cache.cache import SnapshotCache
 from xds.cache.resource import Resource
@@ -38,42 +36,39 @@ REST = 9
 RETRY_SECONDS = 1.0
 """How long to wait before verdicts are written again when the store did not take them."""
 
+SWEEP_SECONDS = 1.0
+"""How often what waits is looked at without being spoken of."""
+
+SWEPT = 1000
+"""How many objects one such look takes: about a hundredth of the time, however many wait."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Unsettled:
     """An object whose newest revision is not live (or, deleted, not gone) everywhere yet.
 
-    `rev` is the object's, to be written when it is live; `published` is the snapshots' revision
-    that brought its newest change, to be confirmed by the streams.
+    `rev` is the object's, to be written when it is live. `impact` has the places its changes
+    touched, each with the revision of the fleet's snapshot that brought the change, which the
+    streams have to confirm; `watched` also what those places refer to.
     `placed` False: its pool has no fleet or it has no address, so nothing can confirm it.
     """
 
     name: str
+    uid: str
     rev: int
-    published: int = 0
     deleted: bool = False
     placed: bool = True
-    impact: set[Place] = field(default_factory=set)
-    watched: set[Place] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class Outbox:
-    """Verdicts that wait for the next write. A later one about the same thing replaces it."""
-
-    live: dict[str, int] = field(default_factory=dict)
-    gone: dict[str, int] = field(default_factory=dict)
-    rejected: dict[tuple[str, str, Key], Rejection] = field(default_factory=dict)
-    cleared: set[tuple[str, str, Key]] = field(default_factory=set)
-    nodes: dict[str, Node] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        """Tells whether there is anything to write."""
-        return bool(self.live or self.gone or self.rejected or self.cleared or self.nodes)
+    impact: dict[Place, int] = field(default_factory=dict)
+    watched: dict[Place, int] = field(default_factory=dict)
 
 
 class Feedback:
-    """Observes every stream; keeps what is unsettled; writes verdicts to the store."""
+    """Observes every stream; keeps what is unsettled; writes verdicts to the store.
+
+    Attributes:
+        outbox: the verdicts that wait to be written.
+        on_lost: called when nodes were lost: what the others can do may be more.
+    """
 
     def __init__(
         self,
@@ -90,7 +85,9 @@ class Feedback:
         self._unsettled: dict[str, Unsettled] = {}
         self._at: dict[Place, set[str]] = {}
         self._rejections: dict[tuple[str, str, Key], Rejection] = {}
-        self._outbox = Outbox()
+        self.outbox = Outbox()
+        self._to_sweep: list[str] = []
+        self.on_lost: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
         self._nodes_changed = asyncio.Event()
 
@@ -103,33 +100,62 @@ class Feedback:
         about this change or a newer one. The impact is the union since the object was live.
         """
         entry = self._unsettled.get(impact.name)
+        if entry is not None and entry.uid != impact.uid:
+            self.forget(impact.name)  # another object of this name; the first was purged
+            entry = None
         if entry is None:
-            entry = Unsettled(name=impact.name, rev=impact.rev)
+            entry = Unsettled(name=impact.name, uid=impact.uid, rev=0)
             self._unsettled[impact.name] = entry
+        changed = impact.rev > entry.rev or impact.deleted != entry.deleted
         entry.rev = max(entry.rev, impact.rev)
-        entry.deleted = entry.deleted or impact.deleted
+        entry.deleted = impact.deleted
         entry.placed = impact.placed
-        if impact.touched:
-            entry.impact |= impact.touched
-            entry.published = impact.published
+        for place in impact.touched:
+            # A neighbour's newer change to the same resource does not put this object off.
+            if changed or place not in entry.impact:
+                entry.impact[place] = impact.published
         self._watch(entry)
         self._evaluate(entry)
 
     def forget(self, name: str) -> None:
         """Takes that an object's row is gone: nothing is left to settle."""
+        self.outbox.live.pop(name, None)
+        self.outbox.gone.pop(name, None)
         entry = self._unsettled.get(name)
         if entry is not None:
             self._settle(entry)
 
+    def keep(self, names: Collection[str]) -> None:
+        """Takes which objects there are to settle, after everything was read; no others.
+
+        What was refused of resources that nobody wants any more is history.
+        """
+        for name in [name for name in self._unsettled if name not in names]:
+            self.forget(name)
+        unwanted = [
+            identity
+            for identity in self._rejections
+            if not self._renderings.wanted(Place(_fleet_id(identity[0]), identity[2]))
+        ]
+        for identity in unwanted:
+            self._clear(identity)
+
     def forget_fleet(self, name: str, fleet: str) -> None:
-        """Takes that an object left a fleet: nothing there decides about it any more."""
+        """Takes that an object left a fleet: nothing there decides about it any more.
+
+        One that is deleted has yet to go from there.
+        """
         entry = self._unsettled.get(name)
-        if entry is not None:
-            entry.impact = {place for place in entry.impact if place.fleet != fleet}
+        if entry is not None and not entry.deleted:
+            entry.impact = {
+                place: since for place, since in entry.impact.items() if place.fleet != fleet
+            }
             self._watch(entry)
 
     def drop_rejections(self, fleet: str, keys: Collection[Key]) -> None:
         """Takes that resources are gone from a fleet: what was refused of them is history."""
+        if not keys:
+            return
         for refused in [each for each in self._rejections if each[0] == fleet]:
             if refused[2] in keys:
                 self._clear(refused)
@@ -138,7 +164,7 @@ class Feedback:
         """Takes the rejections that the store kept over a restart."""
         for rejection in rejections:
             key = Key(rejection.type_url, rejection.resource)
-            fleet, node = rejection.fleet, rejection.node.rsplit("/", 1)[-1]
+            fleet, node = rejection.fleet, node_id(rejection.node)
             self._rejections[fleet, node, key] = rejection
             last_good = (
                 Resource(key, rejection.last_good_version, rejection.last_good)
@@ -172,10 +198,16 @@ class Feedback:
     def closed(self, stream: NodeStream) -> None:
         """Takes that a stream ended."""
         tracked = self._nodes.closed(stream)
-        if tracked is not None and not tracked.streams:
-            log.info("node disconnected", node=tracked.name)
-            self._save(tracked)
-            self._nodes_changed.set()
+        if tracked is None:
+            return
+        if tracked.stream is not None:
+            # The word of an older stream counts again.
+            self._hear(tracked.stream)
+            self._evaluate_fleet(stream.fleet)
+            return
+        log.info("node disconnected", node=tracked.name)
+        self._save(tracked)
+        self._nodes_changed.set()
 
     def confirmed(self, stream: NodeStream, keys: Collection[Key]) -> None:
         """Takes that a node runs the wanted version of these resources."""
@@ -196,7 +228,7 @@ class Feedback:
             resource=refused.key.name,
             version=refused.version,
             message=refused.message,
-            objects=self._culprits(place),
+            objects=self._culprits(place, refused.version),
             time=datetime.now(UTC),
             last_good=b"" if refused.last_good is None else refused.last_good.body,
             last_good_version="" if refused.last_good is None else refused.last_good.version,
@@ -211,25 +243,31 @@ class Feedback:
         )
         identity = (rejection.fleet, stream.node.id, refused.key)
         self._rejections[identity] = rejection
-        self._outbox.rejected[identity] = rejection
-        self._outbox.cleared.discard(identity)
+        self.outbox.rejected[identity] = rejection
+        self.outbox.cleared.discard(identity)
         self._wake.set()
         self._hear(stream)
 
-    def _culprits(self, place: Place) -> tuple[tuple[str, int], ...]:
+    def _culprits(self, place: Place, version: str) -> tuple[tuple[str, int], ...]:
         """Gives the objects that a refused resource is blamed on, with their spec_rev.
 
-        Those that changed and are not live yet; if there is none (a node refuses what others
-        took), the object that bears the resource's name.
+        Those whose change it brought and that are not live yet; if there is none (a node refuses
+        what others took), the object that bears the resource's name. Of a version that is not
+        wanted any more nobody: what is wanted now has its own answer to come.
         """
-        owners = self._renderings.owners(place)
+        snapshot = self._cache.snapshot(place.fleet)
+        wanted = snapshot.get(place.key) if snapshot else None
+        if wanted is None or wanted.version != version:
+            return ()
+        entries = (self._unsettled[name] for name in self._at.get(place, ()))
         changed = sorted(
-            (name, rev)
-            for name, rev in owners.items()
-            if (entry := self._unsettled.get(name)) is not None and place in entry.impact
+            (entry.name, entry.rev)
+            for entry in entries
+            if place in entry.impact and not entry.deleted
         )
         if changed:
             return tuple(changed)
+        owners = self._renderings.owners(place)
         named = [name for name in owners if place.key.name.startswith(name)]
         return tuple(sorted((name, owners[name]) for name in named or owners))
 
@@ -237,10 +275,10 @@ class Feedback:
 
     def _watch(self, entry: Unsettled) -> None:
         """Keeps the index from places to unsettled objects: the impact and what it refers to."""
-        wanted = set(entry.impact) if entry.deleted else self._closure(entry.impact)
-        for place in entry.watched - wanted:
+        wanted = dict(entry.impact) if entry.deleted else self._closure(entry.impact)
+        for place in entry.watched.keys() - wanted:
             self._unwatch(entry.name, place)
-        for place in wanted - entry.watched:
+        for place in wanted.keys() - entry.watched:
             self._at.setdefault(place, set()).add(entry.name)
         entry.watched = wanted
 
@@ -250,20 +288,23 @@ class Feedback:
         if not names:
             del self._at[place]
 
-    def _closure(self, impact: Iterable[Place]) -> set[Place]:
-        """Gives the places and all that their resources refer to: listener, route, cluster..."""
-        found: set[Place] = set()
-        todo = list(impact)
+    def _closure(self, impact: Mapping[Place, int]) -> dict[Place, int]:
+        """Gives the places and all that their resources refer to: listener, route, cluster...
+
+        Each at the newest revision at which it is needed.
+        """
+        found: dict[Place, int] = {}
+        todo = list(impact.items())
         while todo:
-            place = todo.pop()
-            if place in found:
+            place, since = todo.pop()
+            if found.get(place, -1) >= since:
                 continue
-            found.add(place)
+            found[place] = since
             snapshot = self._cache.snapshot(place.fleet)
             resource = snapshot.get(place.key) if snapshot else None
             if resource is not None:
                 todo.extend(
-                    Place(place.fleet, key)
+                    (Place(place.fleet, key), since)
                     for key in resource.references
                     if key.type_url != ADDRESS
                 )
@@ -281,8 +322,9 @@ class Feedback:
     def _evaluate(self, entry: Unsettled) -> None:
         """Moves an object to the outbox if it is live, or gone, everywhere it must be."""
         if entry.deleted:
+            self.outbox.live.pop(entry.name, None)
             if all(self._confirmed(entry, node) for node in self._holders(entry)):
-                self._outbox.gone[entry.name] = entry.rev
+                self.outbox.gone[entry.name] = entry.rev
                 self._wake.set()
             return
         if not entry.placed:
@@ -290,9 +332,9 @@ class Feedback:
         for fleet in {place.fleet for place in entry.watched}:
             nodes = self._nodes.counted(fleet)
             if not nodes or not all(self._confirmed(entry, node) for node in nodes):
-                self._outbox.live.pop(entry.name, None)
+                self.outbox.live.pop(entry.name, None)
                 return
-        self._outbox.live[entry.name] = entry.rev
+        self.outbox.live[entry.name] = entry.rev
         self._wake.set()
 
     def _holders(self, entry: Unsettled) -> list[TrackedNode]:
@@ -303,8 +345,8 @@ class Feedback:
     def _confirmed(entry: Unsettled, node: TrackedNode) -> bool:
         stream = node.stream
         return stream is not None and all(
-            stream.confirmed(place.key, entry.published)
-            for place in entry.watched
+            stream.confirmed(place.key, since)
+            for place, since in entry.watched.items()
             if place.fleet == node.fleet
         )
 
@@ -316,7 +358,8 @@ class Feedback:
             self._evaluate_fleet(stream.fleet)
 
     def _save(self, tracked: TrackedNode) -> None:
-        self._outbox.nodes[tracked.name] = tracked.stored()
+        self.outbox.forgotten.discard(tracked.name)
+        self.outbox.nodes[tracked.name] = tracked.stored()
         self._wake.set()
 
     def _clear(self, identity: tuple[str, str, Key]) -> None:
@@ -324,8 +367,8 @@ class Feedback:
         self._cache.forget_rejections(
             identity[0].removeprefix("fleets/"), [identity[2]], node=identity[1]
         )
-        self._outbox.rejected.pop(identity, None)
-        self._outbox.cleared.add(identity)
+        self.outbox.rejected.pop(identity, None)
+        self.outbox.cleared.add(identity)
         self._wake.set()
 
     # -- writing ---------------------------------------------------------------------------
@@ -345,66 +388,78 @@ class Feedback:
     async def flush(self) -> None:
         """Writes what waits; what the store does not take stays for the next time."""
         self._wake.clear()
-        if not self._outbox:
+        if not self.outbox:
             return
-        outbox, self._outbox = self._outbox, Outbox()
+        outbox, self.outbox = self.outbox, Outbox()
         try:
-            await self._store.write(lambda tx: _write(tx, outbox))
+            written = await store_verdicts(self._store, outbox)
         except LbaasError as error:
             log.warning("verdicts could not be stored yet", error=error.message)
-            self._restore_outbox(outbox)
+            self.outbox = outbox.followed_by(self.outbox)
             await asyncio.sleep(RETRY_SECONDS)
             self._wake.set()
             return
-        for name, rev in (outbox.live | outbox.gone).items():
-            entry = self._unsettled.get(name)
-            if (
-                entry is not None
-                and entry.rev <= rev
-                and (not entry.deleted or name in outbox.gone)
-            ):
-                self._settle(entry)
+        for each in written:
+            for name, rev in (each.live | each.gone).items():
+                entry = self._unsettled.get(name)
+                if (
+                    entry is not None
+                    and entry.rev <= rev
+                    and (not entry.deleted or name in each.gone)
+                ):
+                    self._settle(entry)
 
     def _settle(self, entry: Unsettled) -> None:
         del self._unsettled[entry.name]
         for place in entry.watched:
             self._unwatch(entry.name, place)
 
-    def _restore_outbox(self, failed: Outbox) -> None:
-        newer = self._outbox
-        self._outbox = Outbox(
-            live=failed.live | newer.live,
-            gone=failed.gone | newer.gone,
-            rejected={k: v for k, v in failed.rejected.items() if k not in newer.cleared}
-            | newer.rejected,
-            cleared={k for k in failed.cleared if k not in newer.rejected} | newer.cleared,
-            nodes=failed.nodes | newer.nodes,
-        )
+    def sweep(self) -> None:
+        """Looks again at some of what waits, each in its turn.
+
+        Streams speak of what they confirm. Of what a node turns out not to hold when it is back
+        (what was removed just before its stream broke, or this process began) nobody speaks.
+        """
+        for stream in self._nodes.arriving():
+            self._hear(stream)
+        if not self._to_sweep:
+            self._to_sweep = list(self._unsettled)
+        turn, self._to_sweep = self._to_sweep[:SWEPT], self._to_sweep[SWEPT:]
+        for name in turn:
+            entry = self._unsettled.get(name)
+            if entry is not None:
+                self._evaluate(entry)
+
+    def expire_nodes(self) -> None:
+        """Takes nodes out of the count whose time has run out, and what they refused with them."""
+        lost = self._nodes.expire()
+        for node in lost:
+            log.warning("node lost", node=node.name)
+            self._save(node)
+        gone = self._nodes.forget()
+        for node in gone:
+            self.outbox.nodes.pop(node.name, None)
+            self.outbox.forgotten.add(node.name)
+            self._wake.set()
+        away = {(f"fleets/{node.fleet}", node_id(node.name)) for node in (*lost, *gone)}
+        if away:
+            for identity in [each for each in self._rejections if each[:2] in away]:
+                self._clear(identity)
+        for fleet in {node.fleet for node in lost}:
+            self._evaluate_fleet(fleet)
+        if lost:
+            self.on_lost()
 
     async def watch_nodes(self) -> None:
         """Takes nodes out of the count when their time has run out, until cancelled."""
         while True:
             self._nodes_changed.clear()
-            lost = self._nodes.expire()
-            for node in lost:
-                log.warning("node lost", node=node.name)
-                self._save(node)
-            for fleet in {node.fleet for node in lost}:
-                self._evaluate_fleet(fleet)
+            self.expire_nodes()
+            self.sweep()
+            soon = min(SWEEP_SECONDS, self._nodes.next_expiry() or SWEEP_SECONDS)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._nodes_changed.wait(), self._nodes.next_expiry())
+                await asyncio.wait_for(self._nodes_changed.wait(), soon)
 
 
-def _write(tx: Transaction, outbox: Outbox) -> None:
-    """Puts one batch of verdicts into the store, in one transaction."""
-    stored_nodes.save(tx, tuple(outbox.nodes.values()))
-    verdicts.record(
-        tx,
-        live=outbox.live,
-        gone=tuple(outbox.gone),
-        rejected=tuple(outbox.rejected.values()),
-        cleared=tuple(
-            (fleet, f"{fleet}/nodes/{node}", key.type_url, key.name)
-            for fleet, node, key in outbox.cleared
-        ),
-    )
+def _fleet_id(name: str) -> str:
+    return name.removeprefix("fleets/")

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from api.fleet_view import NodeVerdict, ResourceView
 from lbaas.model.capabilities import EVERYTHING, intersection
@@ -10,7 +10,7 @@ from lbaas.model.enums import NodeState
 from lbaas.model.objects import Capabilities, Fleet, NodeView
 from lbaas.model.status import Progress, StatusDetail
 from tidegate.feedback import Feedback
-from tidegate.nodes import NodeRegister, TrackedNode
+from tidegate.nodes import NodeRegister, TrackedNode, node_id
 from tidegate.rendering import Place, Renderings
 from xds.cache.cache import SnapshotCache
 from xds.cache.types import Key
@@ -46,9 +46,11 @@ class StreamsFleetView:
         says. What is missing is named by node and resource, each once, sorted.
         """
         entry = self._feedback.unsettled(name)
-        if entry is not None:
-            revision = entry.published
-        places = self._renderings.places_of(name) if entry is None else entry.watched
+        places = (
+            dict.fromkeys(self._renderings.places_of(name), revision)
+            if entry is None
+            else entry.watched
+        )
         nodes = [
             node
             for fleet in sorted({place.fleet for place in places})
@@ -58,7 +60,7 @@ class StreamsFleetView:
         applied = 0
         for node in nodes:
             here = [place for place in places if place.fleet == node.fleet]
-            lacking = [place for place in here if not _holds(node, place.key, revision)]
+            lacking = [place for place in here if not _holds(node, place.key, places[place])]
             applied += not lacking
             missing.extend((node, place) for place in lacking)
         return Progress(
@@ -70,7 +72,7 @@ class StreamsFleetView:
 
     def _waiting(
         self,
-        places: set[Place],
+        places: Collection[Place],
         nodes: Sequence[TrackedNode],
         missing: Sequence[tuple[TrackedNode, Place]],
     ) -> StatusDetail | None:
@@ -104,7 +106,7 @@ class StreamsFleetView:
         return [self._view(node) for node in self._nodes.of(fleet_id)]
 
     def _view(self, node: TrackedNode) -> NodeView:
-        refused = self._feedback.rejections_at(node.fleet, node.name.rsplit("/", 1)[-1])
+        refused = self._feedback.rejections_at(node.fleet, node_id(node.name))
         return self._nodes.view(node, frozenset(each.resource for each in refused))
 
     def connected(self, fleet: str) -> int:
@@ -134,7 +136,7 @@ class StreamsFleetView:
         for node in self._nodes.of(fleet):
             refused = {
                 each.type_url: each
-                for each in self._feedback.rejections_at(fleet, node.name.rsplit("/", 1)[-1])
+                for each in self._feedback.rejections_at(fleet, node_id(node.name))
                 if each.resource == key.name
             }
             stream = node.stream
@@ -157,7 +159,7 @@ class StreamsFleetView:
     def effective(self, fleet: Fleet) -> Capabilities:
         """Gives what a fleet can really do: declared, built, and known to its nodes."""
         offered = intersection(fleet.capabilities or EVERYTHING, BUILT)
-        nodes = self._nodes.of(fleet.name.removeprefix("fleets/"))
+        nodes = self._nodes.holding(fleet.name.removeprefix("fleets/"))
         if any(_older_than(node.envoy_version, MULTIPLE_MONITORS_SINCE) for node in nodes):
             return intersection(
                 offered,

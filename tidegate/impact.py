@@ -1,16 +1,15 @@
 """Where a pass of reconcile landed: per object that is not settled, the places it touched."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from lbaas.model import names
 from lbaas.model.objects import (
-    Fleet,
     HealthMonitor,
     Member,
     Pool,
     PoolTree,
-    ServiceType,
     TenantObject,
     Vip,
 )
@@ -38,16 +37,23 @@ class Move:
             return ""
         return self.old.fleet
 
+    @property
+    def arrived(self) -> bool:
+        """Tells whether the pool comes to a fleet, or leaves its last one."""
+        return (self.old and self.old.fleet) != (self.new and self.new.fleet)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Impact:
     """An object to settle: its revision `rev`, the places that this pass touched for it.
 
+    `uid` tells it from an earlier object of the same name.
     `published` is the revision under which that was published: the streams know no other.
     `placed` False: no node can confirm it yet, its pool or its address has no place.
     """
 
     name: str
+    uid: str
     rev: int
     published: int
     touched: frozenset[Place]
@@ -55,38 +61,48 @@ class Impact:
     placed: bool = True
 
 
-def impacts(view: View, moves: Sequence[Move], published: Published) -> Iterator[Impact]:
-    """Gives what has to be settled after a pass, each object once."""
-    touched = _touched(view, moves, published)
-    said: set[str] = set()
-    for move in moves:
-        for obj in () if move.tree is None else objects_of(move.tree):
-            if obj.record.spec_rev > obj.record.live_rev and obj.name not in said:
-                said.add(obj.name)
-                yield Impact(
-                    name=obj.name,
-                    rev=obj.record.spec_rev,
-                    published=view.revision,
-                    touched=frozenset(touched.get(obj.name, ())),
-                    placed=_can_be_live(obj, placed=move.new is not None),
-                )
-    for name, changed in view.changed.items():
-        if name in said or isinstance(changed, Fleet | ServiceType):
-            continue
+def impacts(
+    view: View, moves: Sequence[Move], published: Published, *, broken: Collection[str]
+) -> Iterator[Impact]:
+    """Gives what has to be settled after a pass, each object once.
+
+    Of a pool's tree those that changed, not their neighbours in the same resource; all of them
+    when the pool comes to a fleet. `broken` are pools that could not be rendered: what changed
+    in them was not published.
+    """
+    pending = _pending(view, moves)
+    deleted = {
+        name: obj
+        for name, obj in view.changed.items()
+        if isinstance(obj, TenantObject) and obj.record.deleted_rev and _home(obj) not in broken
+    }
+    touched = _touched(view, moves, published, living=pending.keys(), deleted=deleted.keys())
+    pools = {move.tree.pool.name: move.tree.pool for move in moves if move.tree is not None}
+    for name, (obj, placed) in pending.items():
         places = frozenset(touched.get(name, ()))
-        record = changed.record
-        if record.deleted_rev:
-            if view.whole:
-                places |= _remains(changed, view)
-            yield Impact(
-                name=name,
-                rev=record.deleted_rev,
-                published=view.revision,
-                touched=places,
-                deleted=True,
-            )
-        elif isinstance(changed, HealthMonitor) and record.spec_rev > record.live_rev:
-            yield Impact(name=name, rev=record.spec_rev, published=view.revision, touched=places)
+        if view.whole and isinstance(obj, Vip):
+            places |= _remains(obj, pools.get(obj.pool))
+        yield Impact(
+            name=name,
+            uid=obj.record.uid,
+            rev=obj.record.spec_rev,
+            published=view.revision,
+            touched=places,
+            placed=placed,
+        )
+    for name, obj in deleted.items():
+        places = frozenset(touched.get(name, ()))
+        if view.whole:
+            home = view.changed.get(_home(obj))
+            places |= _remains(obj, home if isinstance(home, Pool) else pools.get(_home(obj)))
+        yield Impact(
+            name=name,
+            uid=obj.record.uid,
+            rev=obj.record.deleted_rev,
+            published=view.revision,
+            touched=places,
+            deleted=True,
+        )
 
 
 def objects_of(tree: PoolTree) -> Iterable[TenantObject]:
@@ -94,21 +110,52 @@ def objects_of(tree: PoolTree) -> Iterable[TenantObject]:
     return (tree.pool, *tree.members, *tree.health_monitors, *tree.vips)
 
 
-def _touched(view: View, moves: Sequence[Move], published: Published) -> Mapping[str, set[Place]]:
+def _pending(view: View, moves: Sequence[Move]) -> dict[str, tuple[TenantObject, bool]]:
+    """Gives the living objects to settle, each with whether nodes can confirm it."""
+    pending: dict[str, tuple[TenantObject, bool]] = {}
+    for move in moves:
+        for obj in () if move.tree is None else objects_of(move.tree):
+            if obj.record.spec_rev <= obj.record.live_rev or obj.name in pending:
+                continue
+            if view.whole or move.arrived or obj.name in view.changed:
+                pending[obj.name] = obj, _can_be_live(obj, placed=move.new is not None)
+    for name, changed in view.changed.items():
+        if isinstance(changed, HealthMonitor) and name not in pending:
+            record = changed.record
+            if record.spec_rev > record.live_rev and not record.deleted_rev:
+                pending[name] = changed, True
+    return pending
+
+
+def _touched(
+    view: View,
+    moves: Sequence[Move],
+    published: Published,
+    *,
+    living: AbstractSet[str],
+    deleted: AbstractSet[str],
+) -> Mapping[str, set[Place]]:
     """Gives, per object, where what was published renders it; at the start, all its places.
 
-    A pool that left a fleet is judged by the new one alone, unless it has none.
+    What changed though nobody in it did, such as the route of a pool's VIP, was touched by the
+    pool. A living object of a pool that left a fleet is judged by the new one alone.
     """
     touched: dict[str, set[Place]] = {}
     for move in moves:
         for rendering in (move.old, move.new):
-            if rendering is None or (rendering is move.old and move.left and move.new):
+            if rendering is None:
                 continue
+            left = rendering is move.old and move.left
+            mattering = deleted if left else living | deleted
             changed = published.get(rendering.fleet, {})
-            for key, rendered in rendering.resources.items():
-                if key in changed or view.whole:
-                    for name in rendered.objects:
-                        touched.setdefault(name, set()).add(Place(rendering.fleet, key))
+            keys = rendering.resources if view.whole else rendering.resources.keys() & changed
+            for key in keys:
+                owners = rendering.resources[key].objects
+                mine = mattering & owners
+                if not mine:
+                    mine = mattering & {rendering.pool}
+                for name in mine:
+                    touched.setdefault(name, set()).add(Place(rendering.fleet, key))
     return touched
 
 
@@ -121,26 +168,30 @@ def _can_be_live(obj: TenantObject, *, placed: bool) -> bool:
     return placed
 
 
-def _remains(obj: TenantObject, view: View) -> frozenset[Place]:
-    """Gives where a node may still hold an object that was deleted before a restart."""
+def _home(obj: TenantObject) -> str:
+    """Gives the pool that an object is rendered with, "" for a monitor."""
     match obj:
         case Pool():
-            owner, key = obj.name, Key(CLUSTER, obj.name)
+            return obj.name
         case Vip():
-            owner, key = obj.pool, Key(LISTENER, obj.name)
+            return obj.pool
         case Member():
-            owner = names.pool_of_member(obj.name)
-            key = Key(ENDPOINT, owner)
+            return names.pool_of_member(obj.name)
+        case _:
+            return ""
+
+
+def _remains(obj: TenantObject, home: Pool | None) -> frozenset[Place]:
+    """Gives where a node may still hold what an object was before a restart."""
+    if home is None or home.placement is None or not home.placement.fleet:
+        return frozenset()
+    fleet = home.placement.fleet.removeprefix("fleets/")
+    match obj:
+        case Pool():
+            return frozenset({Place(fleet, Key(CLUSTER, obj.name))})
+        case Vip():
+            return frozenset({Place(fleet, Key(LISTENER, obj.name))})
+        case Member():
+            return frozenset({Place(fleet, Key(ENDPOINT, home.name))})
         case _:
             return frozenset()
-    pool = _pool(owner, view)
-    if pool is None or pool.placement is None or not pool.placement.fleet:
-        return frozenset()
-    return frozenset({Place(pool.placement.fleet.removeprefix("fleets/"), key)})
-
-
-def _pool(name: str, view: View) -> Pool | None:
-    obj = view.changed.get(name)
-    if isinstance(obj, Pool):
-        return obj
-    return next((tree.pool for tree in view.trees if tree.pool.name == name), None)

@@ -14,8 +14,16 @@ from lbaas.model.enums import NodeState
 from lbaas.model.objects import EPOCH, Node, NodeView
 from xds.cache.stream import NodeStream
 
+FORGOTTEN_AFTER = 24 * 3600.0
+"""Seconds after which a node that is gone is not shown either: pods never come back."""
+
 PENDING_SHOWN = 256
 """How many pending names a node's view lists: enough to see what is wrong, bounded."""
+
+
+def node_id(name: str) -> str:
+    """Gives a node's id from its resource name; a node may call itself anything."""
+    return name.split("/", 3)[3]
 
 
 def node_name(fleet: str, node: str) -> str:
@@ -25,7 +33,10 @@ def node_name(fleet: str, node: str) -> str:
 
 @dataclass(slots=True)
 class TrackedNode:
-    """One node: its streams (the newest last), whether it counts, since when it is gone."""
+    """One node: its streams (the newest last), whether it counts, since when it is gone.
+
+    `lost`: it has been gone for so long that nobody waits for it.
+    """
 
     fleet: str
     name: str
@@ -33,6 +44,7 @@ class TrackedNode:
     counted: bool = False
     envoy_version: str = ""
     gone_since: float | None = None
+    lost: bool = False
     last_seen: datetime = EPOCH
     streams: list[NodeStream] = field(default_factory=list)
 
@@ -65,14 +77,15 @@ class NodeRegister:
         """Takes the nodes the store knew; those that counted have `lost_after` to return."""
         now = self._clock()
         for node in nodes:
-            _, fleet, _, node_id = node.name.split("/")
-            self._nodes.setdefault(fleet, {})[node_id] = TrackedNode(
+            fleet = node.name.split("/", 2)[1]
+            self._nodes.setdefault(fleet, {})[node_id(node.name)] = TrackedNode(
                 fleet=fleet,
                 name=node.name,
                 joined_rev=node.joined_rev,
                 counted=node.counted,
                 envoy_version=node.envoy_version,
                 gone_since=now,
+                lost=not node.counted,
                 last_seen=node.last_seen,
             )
 
@@ -90,7 +103,7 @@ class NodeRegister:
         elif not tracked.counted and not tracked.streams:
             tracked.joined_rev = revision
         tracked.streams.append(stream)
-        tracked.gone_since = None
+        tracked.gone_since, tracked.lost = None, False
         tracked.envoy_version = stream.node.version
         tracked.last_seen = datetime.now(UTC)
         return tracked
@@ -120,23 +133,40 @@ class NodeRegister:
         return tracked
 
     def expire(self) -> list[TrackedNode]:
-        """Gives the counted nodes whose time has run out; they no longer count."""
+        """Gives the nodes that are lost now: their time has run out, they do not count."""
         deadline = self._clock() - self._lost_after
-        lost = [
-            node
-            for node in self.all()
-            if node.counted and node.gone_since is not None and node.gone_since <= deadline
-        ]
+        lost = [node for node in self._going() if (node.gone_since or 0.0) <= deadline]
         for node in lost:
-            node.counted = False
+            node.counted, node.lost = False, True
         return lost
 
-    def next_expiry(self) -> float | None:
-        """Gives in how many seconds the next counted node may be lost, or None."""
+    def forget(self) -> list[TrackedNode]:
+        """Takes out, and gives, the nodes that are gone for good."""
+        deadline = self._clock() - FORGOTTEN_AFTER
         gone = [
-            node.gone_since for node in self.all() if node.counted and node.gone_since is not None
+            node
+            for node in self.all()
+            if node.lost and node.gone_since is not None and node.gone_since <= deadline
         ]
+        for node in gone:
+            nodes = self._nodes[node.fleet]
+            del nodes[node_id(node.name)]
+            if not nodes:
+                del self._nodes[node.fleet]
+        return gone
+
+    def next_expiry(self) -> float | None:
+        """Gives in how many seconds the next node may be lost, or None."""
+        gone = [node.gone_since for node in self._going() if node.gone_since is not None]
         return max(0.0, min(gone) + self._lost_after - self._clock()) if gone else None
+
+    def _going(self) -> Iterator[TrackedNode]:
+        """Gives the nodes that are gone and may be back in time."""
+        return (node for node in self.all() if node.gone_since is not None and not node.lost)
+
+    def arriving(self) -> list[NodeStream]:
+        """Gives the streams of connected nodes that do not count yet."""
+        return [node.stream for node in self.all() if not node.counted and node.stream is not None]
 
     def all(self) -> Iterator[TrackedNode]:
         """Gives every node ever seen."""
@@ -152,10 +182,8 @@ class NodeRegister:
         return [node for node in self._nodes.get(fleet, {}).values() if node.counted]
 
     def holding(self, fleet: str) -> list[TrackedNode]:
-        """Gives the nodes that may serve what is being removed: counted or connected."""
-        return [
-            node for node in self._nodes.get(fleet, {}).values() if node.counted or node.streams
-        ]
+        """Gives the nodes that may serve what is being removed: connected, or not lost yet."""
+        return [node for node in self._nodes.get(fleet, {}).values() if not node.lost]
 
     def connected(self, fleet: str) -> int:
         """Gives how many nodes of a fleet have a stream."""
@@ -166,7 +194,7 @@ class NodeRegister:
         stream = node.stream
         pending = () if stream is None else tuple(sorted({key.name for key in stream.pending}))
         if stream is None:
-            state = NodeState.LOST if not node.counted else NodeState.PENDING
+            state = NodeState.LOST if node.lost or not node.counted else NodeState.PENDING
         elif rejected:
             state = NodeState.REJECTED
         elif not node.counted and not stream.in_step(node.joined_rev):

@@ -92,6 +92,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             offered=view.effective,
             live_nodes=nodes.connected,
         )
+        feedback.on_lost = reconcile.retry_unplaced
         cache.observer = _NodeWatcher(feedback, reconcile.retry_unplaced)
         nodes.restore(await store.read(stored_nodes.all))
         feedback.restore(await store.read(stored_rejections.all))

@@ -59,7 +59,10 @@ def read_since(tx: Transaction, revision: int, *, retry: bool) -> View:
     devices = any(
         names.FLEET.parse(each.name) or names.SERVICE_TYPE.parse(each.name) for each in found
     )
-    room = any(each.action in {Action.PURGED, Action.MOVED} for each in found)
+    room = any(
+        each.action is Action.MOVED or (each.action is Action.PURGED and each.name == each.pool)
+        for each in found
+    )
     if devices or room or retry:
         touched.update(pool.name for pool in pools.unplaced(tx))
     current = objects.get_many(tx, sorted({each.name for each in found}))

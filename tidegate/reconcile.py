@@ -21,7 +21,7 @@ from lbaas.store.store import Store
 from lbaas.store.transaction import Transaction
 from tidegate.impact import Impact, Move, Published, impacts, objects_of
 from tidegate.reading import View, read_all, read_since
-from tidegate.rendering import PoolRendering, Renderings, difference
+from tidegate.rendering import Place, PoolRendering, Renderings, difference
 from xds.cache.cache import SnapshotCache
 from xds.cache.resource import Resource
 from xds.cache.types import Key
@@ -32,6 +32,9 @@ log = structlog.get_logger("tidegate.reconcile")
 
 RETRY_SECONDS = 1.0
 """How long to wait before the store is asked again when it could not be read."""
+
+NO_SERVICE_TYPE = "the pool names no service type, and the operator has made none the default"
+"""The refusal of a pool that nothing says what it asks for."""
 
 
 class Tracker(Protocol):
@@ -48,6 +51,9 @@ class Tracker(Protocol):
 
     def drop_rejections(self, fleet: str, keys: Collection[Key]) -> None:
         """Takes that resources are gone from a fleet."""
+
+    def keep(self, names: Collection[str]) -> None:
+        """Takes which objects there are to settle, after everything was read; no others."""
 
 
 def _homeless(tree: PoolTree) -> bool:
@@ -86,6 +92,8 @@ class Reconcile:
         self._service_types: Mapping[str, ServiceType] = {}
         self._wake = asyncio.Event()
         self._retry = False
+        self._anew = False
+        self._broken: set[str] = set()
         self.revision = 0
 
     async def load(self) -> None:
@@ -106,7 +114,7 @@ class Reconcile:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                await self._step()
+                await self.step()
         finally:
             listening.cancel()
             subscription.close()
@@ -117,42 +125,88 @@ class Reconcile:
             if notice.revision > self.revision:
                 self._wake.set()
 
-    async def _step(self) -> None:
+    async def step(self) -> None:
+        """Makes one pass: what changed in the store since the last one is carried out."""
         retry, self._retry = self._retry, False
         try:
-            view = await self._store.read(lambda tx: read_since(tx, self.revision, retry=retry))
+            if self._anew:
+                view = await self._store.read(read_all)
+            else:
+                view = await self._store.read(lambda tx: read_since(tx, self.revision, retry=retry))
             await self._apply(view)
         except LbaasError as error:
+            self._retry = True
             if error.reason == "REVISION_COMPACTED":
                 log.warning("too far behind the store, reading everything")
-                await self.load()
-                return
-            log.warning("the store is out of reach, trying again", error=error.message)
-            self._retry = True
+                self._anew = True
+            else:
+                log.warning("the store is out of reach, trying again", error=error.message)
+                await asyncio.sleep(RETRY_SECONDS)
+            self._wake.set()
+        except Exception:
+            # A defect of ours. What was rendered may not have been published: only everything,
+            # compared with what the fleets were given, is sure to be right again.
+            log.exception("a pass failed, reading everything")
+            self._anew = True
             await asyncio.sleep(RETRY_SECONDS)
             self._wake.set()
 
     async def _apply(self, view: View) -> None:
-        published: dict[str, dict[Key, Resource | None]] = {}
         if view.devices is not None:
             self._fleets, self._service_types = view.devices
-            published.update({_fleet_id(name): {} for name in self._fleets})
         moves = self._render_touched(view)
-        for move in moves:
-            for fleet, diff in difference(move.old, move.new).items():
-                published.setdefault(fleet, {}).update(diff)
+        published = self._difference(view, moves)
         for fleet, diff in published.items():
             self._cache.advance(fleet, view.revision, diff)
             gone = {key for key, resource in diff.items() if resource is None}
             self._tracker.drop_rejections(f"fleets/{fleet}", gone)
         self.revision = view.revision
+        if view.whole:
+            self._anew = False
         self._tell(view, moves, published)
+        if any(move.left and move.tree for move in moves):
+            self.retry_unplaced()  # it made room
         await self._place([move.tree for move in moves if move.tree and _homeless(move.tree)])
+
+    def _difference(
+        self, view: View, moves: Sequence[Move]
+    ) -> dict[str, dict[Key, Resource | None]]:
+        """Gives what to publish per fleet.
+
+        What the moves changed; after everything was read, all that differs from what there is.
+        """
+        published: dict[str, dict[Key, Resource | None]] = {}
+        if view.devices is not None:
+            published.update({_fleet_id(name): {} for name in self._fleets})
+        for move in moves:
+            for fleet, diff in difference(move.old, move.new).items():
+                changed = published.setdefault(fleet, {})
+                for key, resource in diff.items():
+                    # What left this pool may be in another one: a VIP that changed its pool.
+                    if resource is not None or not self._renderings.wanted(Place(fleet, key)):
+                        changed[key] = resource
+        if view.whole:
+            for fleet in published:
+                wanted = self._renderings.on(fleet)
+                published[fleet] = {**self._left_over(fleet, wanted), **wanted}
+        return published
+
+    def _left_over(self, fleet: str, wanted: Collection[Key]) -> dict[Key, Resource | None]:
+        snapshot = self._cache.snapshot(fleet)
+        if snapshot is None:
+            return {}
+        return {
+            key: None
+            for type_url in snapshot.types()
+            for name in snapshot.of_type(type_url)
+            if (key := Key(type_url, name)) not in wanted
+        }
 
     def _render_touched(self, view: View) -> list[Move]:
         found = {tree.pool.name: tree for tree in view.trees}
         moves: list[Move] = []
-        for pool in sorted(view.touched_pools):
+        touched = view.touched_pools
+        for pool in sorted({*touched, *self._renderings.pools} if view.whole else touched):
             tree = found.get(pool)
             try:
                 new = self._render(tree)
@@ -160,18 +214,26 @@ class Reconcile:
                 # One pool that cannot be rendered must not hold up the others; it keeps what
                 # it had, and its objects stay pending.
                 log.exception("a pool could not be rendered", pool=pool)
+                self._broken.add(pool)
                 continue
+            if pool in self._broken:
+                # What changed in it while it was broken is to be settled now.
+                self._broken.discard(pool)
+                self._anew = not view.whole
+                self._wake.set()
             moves.append(Move(self._renderings.replace(pool, new), new, tree))
         return moves
 
     def _tell(self, view: View, moves: Sequence[Move], published: Published) -> None:
         for name in view.purged:
             self._tracker.forget(name)
+        if view.whole:
+            self._tracker.keep(view.changed)
         for move in moves:
             if move.old is not None and move.left:
                 for name in move.old.spec_revs:
                     self._tracker.forget_fleet(name, move.left)
-        for impact in impacts(view, moves, published):
+        for impact in impacts(view, moves, published, broken=self._broken):
             self._tracker.track(impact)
 
     def _render(self, tree: PoolTree | None) -> PoolRendering | None:
@@ -203,6 +265,7 @@ class Reconcile:
         for tree in homeless:
             service_type = self._service_type(tree.pool.service_type)
             if service_type is None:
+                decisions.append((tree.pool.name, Decision("", NO_SERVICE_TYPE, ())))
                 continue
             candidates = [
                 Candidate(
@@ -232,3 +295,8 @@ class Reconcile:
         except (NotFound, FailedPrecondition) as error:
             log.info("a pool could not be placed as chosen", pool=pool, error=error.message)
             self._retry = True
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
+        except LbaasError:
+            raise
+        except Exception:
+            log.exception("a pool could not be placed", pool=pool)

@@ -56,7 +56,9 @@ class Renderings:
                 if not pools:
                     del self._pools_of[name]
             for key in old.resources:
-                self._pool_at.pop(Place(old.fleet, key), None)
+                # A VIP may have gone to a pool that was put before this one.
+                if self._pool_at.get(place := Place(old.fleet, key)) == pool:
+                    del self._pool_at[place]
         if new is not None:
             self.pools[pool] = new
             for name in new.spec_revs:
@@ -75,6 +77,19 @@ class Renderings:
     def pools_of(self, name: str) -> Iterable[str]:
         """Gives the pools an object is rendered in."""
         return self._pools_of.get(name, ())
+
+    def wanted(self, place: Place) -> bool:
+        """Tells whether some pool's rendering has this resource."""
+        return place in self._pool_at
+
+    def on(self, fleet: str) -> dict[Key, Resource]:
+        """Gives all that a fleet (by its id) should hold; looks at every pool."""
+        return {
+            key: rendered.resource
+            for rendering in self.pools.values()
+            if rendering.fleet == fleet
+            for key, rendered in rendering.resources.items()
+        }
 
     def owners(self, place: Place) -> Mapping[str, int]:
         """Gives the objects that a resource renders, each with the spec_rev rendered."""

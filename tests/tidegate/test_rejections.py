@@ -1,0 +1,164 @@
+"""Whom a refusal is blamed on, for how long, and what remains of it."""
+
+import dataclasses
+
+from lbaas.model.enums import LbMethod
+from lbaas.store import members, pools, rejections, vips
+from tests.store import make
+from tests.tidegate.world import POOL, VIP, World, clusters, listener
+
+MEMBER = make.member(1).name
+
+
+def method(lb_method: LbMethod):
+    return lambda pool: dataclasses.replace(pool, lb_method=lb_method)
+
+
+async def refused_vip(world: World) -> None:
+    """A VIP whose listener its node refuses, on a live pool."""
+    await world.ready("member")
+    await world.write(lambda tx: vips.create(tx, make.vip()))
+    await world.catch_up()
+    world.refuse(listener())
+    await world.settle()
+
+
+async def kept(world: World) -> tuple:
+    return await world.store.read(rejections.all)
+
+
+async def test_a_refused_listener_is_its_vips_alone(world: World):
+    await refused_vip(world)
+    assert await world.refused(VIP)
+    assert not await world.refused(POOL)
+    assert await world.live(POOL)
+    assert not await world.live(VIP)
+
+
+async def test_a_refused_cluster_is_blamed_on_what_changed(world: World):
+    await world.ready("member", "vip")
+    await world.write(lambda tx: pools.update(tx, POOL, method(LbMethod.LEAST_CONNECTIONS)))
+    await world.catch_up()
+    world.refuse(clusters())
+    await world.settle()
+    assert await world.refused(POOL)
+    assert not await world.refused(VIP)
+    await world.write(lambda tx: members.create(tx, make.member(2)))
+    await world.settle()
+    assert await world.live(make.member(2).name)
+
+
+async def test_back_to_the_last_good_content_is_live_and_blameless(world: World):
+    await world.ready("member", "vip")
+    await world.write(lambda tx: pools.update(tx, POOL, method(LbMethod.LEAST_CONNECTIONS)))
+    await world.catch_up()
+    world.refuse(clusters())
+    await world.settle()
+    assert await world.refused(POOL)
+    await world.write(lambda tx: pools.update(tx, POOL, method(LbMethod.ROUND_ROBIN)))
+    await world.settle()
+    assert await world.live(POOL)
+    assert await kept(world) == ()
+
+
+async def test_a_refusal_of_an_older_version_is_not_blamed_on_the_newer(world: World):
+    node = await world.ready("member", "vip")
+    await world.write(lambda tx: pools.update(tx, POOL, method(LbMethod.LEAST_CONNECTIONS)))
+    await world.catch_up()
+    world.refuse(clusters())
+    node.envoy.inbox.extend(node.stream.run(world.now))
+    while node.envoy.inbox:
+        node.envoy.take()
+    await world.write(lambda tx: pools.update(tx, POOL, method(LbMethod.SOURCE_IP)))
+    await world.catch_up()
+    while node.envoy.outbox:
+        node.stream.receive(node.envoy.outbox.popleft(), world.now)
+    await world.feedback.flush()
+    assert not await world.refused(POOL)
+    await world.settle()
+    assert await world.live(POOL)
+    assert await kept(world) == ()
+
+
+async def test_a_refused_vip_that_is_deleted_leaves_nothing(world: World):
+    await refused_vip(world)
+    await world.write(lambda tx: vips.delete(tx, VIP))
+    await world.settle()
+    assert await world.get(VIP) is None
+    assert await kept(world) == ()
+
+
+async def test_a_refusal_outlives_a_restart_and_is_not_sent_again(world: World):
+    await refused_vip(world)
+    node = world.nodes[0]
+    await world.restart()
+    assert await world.refused(VIP)
+    world.connect(node)
+    await world.settle()
+    assert node.envoy.received == 0
+    assert await world.refused(VIP)
+    await world.write(
+        lambda tx: vips.update(tx, VIP, lambda vip: dataclasses.replace(vip, admin_state_up=False))
+    )
+    await world.settle()
+    assert await world.live(VIP)
+    assert await kept(world) == ()
+
+
+async def test_a_refusal_of_what_was_deleted_before_a_restart_is_forgotten(world: World):
+    await refused_vip(world)
+    node = world.nodes[0]
+    await world.write(lambda tx: vips.delete(tx, VIP))
+    await world.restart()
+    world.connect(node)
+    await world.settle()
+    assert await world.get(VIP) is None
+    assert await kept(world) == ()
+    assert world.feedback.rejections_at("edge", "n1") == []
+
+
+async def test_a_lost_nodes_refusal_holds_nobody_in_error(world: World):
+    await refused_vip(world)
+    first = world.nodes[0]
+    world.disconnect(first)
+    world.nodes.remove(first)
+    world.poison.clear()
+    world.connect(world.node("n2"))
+    await world.settle()
+    assert await world.refused(VIP)  # it may be back within its time
+    world.pass_time(31)
+    await world.settle()
+    assert not await world.refused(VIP)
+    assert await world.live(VIP)
+    assert await kept(world) == ()
+
+
+async def test_a_lost_node_that_is_back_refuses_anew(world: World):
+    await refused_vip(world)
+    node = world.nodes[0]
+    world.disconnect(node)
+    world.pass_time(31)
+    await world.settle()
+    assert not await world.refused(VIP)
+    world.connect(node)
+    await world.settle()
+    assert await world.refused(VIP)
+    assert not await world.live(VIP)
+
+
+async def test_a_refusal_by_one_of_two_nodes_is_cleared_when_both_take_the_next(world: World):
+    await world.ready("member")
+    world.connect(world.node("n2"))
+    await world.settle()
+    await world.write(lambda tx: vips.create(tx, make.vip()))
+    await world.catch_up()
+    world.poison[f"n2/{world.wanted(listener()).version}"] = "named"
+    await world.settle()
+    assert await world.refused(VIP)
+    assert not await world.live(VIP)
+    await world.write(
+        lambda tx: vips.update(tx, VIP, lambda vip: dataclasses.replace(vip, admin_state_up=False))
+    )
+    await world.settle()
+    assert not await world.refused(VIP)
+    assert await world.live(VIP)

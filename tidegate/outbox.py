@@ -1,0 +1,97 @@
+"""Verdicts on their way to the store: together as a rule, apart if one of them is bad."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from lbaas.model.errors import LbaasError
+from lbaas.model.objects import Node, Rejection
+from lbaas.store import nodes as stored_nodes
+from lbaas.store import verdicts
+from lbaas.store.store import Store
+from lbaas.store.transaction import Transaction
+from xds.cache.types import Key
+
+log = structlog.get_logger("tidegate.feedback")
+
+
+@dataclass(slots=True)
+class Outbox:
+    """Verdicts that wait for the next write. A later one about the same thing replaces it."""
+
+    live: dict[str, int] = field(default_factory=dict)
+    gone: dict[str, int] = field(default_factory=dict)
+    rejected: dict[tuple[str, str, Key], Rejection] = field(default_factory=dict)
+    cleared: set[tuple[str, str, Key]] = field(default_factory=set)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    forgotten: set[str] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        """Tells whether there is anything to write."""
+        return any((self.live, self.gone, self.rejected, self.cleared, self.nodes, self.forgotten))
+
+    def apart(self) -> Iterator["Outbox"]:
+        """Gives each verdict by itself."""
+        yield from (Outbox(nodes={name: node}) for name, node in self.nodes.items())
+        yield from (Outbox(forgotten={name}) for name in self.forgotten)
+        yield from (Outbox(cleared={each}) for each in self.cleared)
+        yield from (Outbox(rejected={each: said}) for each, said in self.rejected.items())
+        yield from (Outbox(live={name: rev}) for name, rev in self.live.items())
+        yield from (Outbox(gone={name: rev}) for name, rev in self.gone.items())
+
+    def followed_by(self, newer: "Outbox") -> "Outbox":
+        """Gives these verdicts, which could not be stored, with newer ones over them."""
+        return Outbox(
+            live=self.live | newer.live,
+            gone=self.gone | newer.gone,
+            rejected={k: v for k, v in self.rejected.items() if k not in newer.cleared}
+            | newer.rejected,
+            cleared={k for k in self.cleared if k not in newer.rejected} | newer.cleared,
+            nodes={k: v for k, v in self.nodes.items() if k not in newer.forgotten} | newer.nodes,
+            forgotten={k for k in self.forgotten if k not in newer.nodes} | newer.forgotten,
+        )
+
+
+async def store_verdicts(store: Store, outbox: Outbox) -> Sequence[Outbox]:
+    """Stores verdicts together; if that fails by a defect, apart. Gives what was stored.
+
+    Raises:
+        LbaasError: the store is out of reach; nothing, or some of it, was stored.
+    """
+    try:
+        await store.write(lambda tx: _write(tx, outbox))
+    except LbaasError:
+        raise
+    except Exception:
+        log.exception("verdicts could not be stored together; storing each by itself")
+    else:
+        return [outbox]
+    stored = []
+    for each in outbox.apart():
+        try:
+            await store.write(lambda tx, each=each: _write(tx, each))  # type: ignore[misc]
+        except LbaasError:
+            raise
+        except Exception:
+            # It would fail again: its object stays pending, and all others go on.
+            log.exception("a verdict could not be stored", verdict=each)
+        else:
+            stored.append(each)
+    return stored
+
+
+def _write(tx: Transaction, outbox: Outbox) -> None:
+    """Puts one batch of verdicts into the store, in one transaction."""
+    stored_nodes.save(tx, tuple(outbox.nodes.values()))
+    stored_nodes.forget(tx, outbox.forgotten)
+    verdicts.record(
+        tx,
+        live=outbox.live,
+        gone=tuple(outbox.gone),
+        rejected=tuple(outbox.rejected.values()),
+        cleared=tuple(
+            (fleet, f"{fleet}/nodes/{node}", key.type_url, key.name)
+            for fleet, node, key in outbox.cleared
+        ),
+    )
