@@ -150,11 +150,6 @@ class Cursor:
                 holds[key.name] = pending.states
         return holds
 
-    @property
-    def remembers(self) -> bool:
-        """Whether there are types that the client had on its stream before, and did not open."""
-        return bool(self._left)
-
     def forget_left(self) -> list[Key]:
         """Forgets the types that were not opened: the client has nothing of them any more.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from xds.cache.channel import Channel
@@ -29,6 +29,7 @@ class State:
         types: the types that the stream may carry; None: all (ADS).
         asked_at: when the client last asked for a type that it had not asked for.
         resumed: whether the client said that it holds something already.
+        complete: whether it has asked for all types that it will ask for, as far as one can tell.
         channels: by type.
         waits: what each name waits for.
         later: names to be looked at again at a time.
@@ -44,6 +45,7 @@ class State:
     types: frozenset[str] | None
     asked_at: float
     resumed: bool = False
+    complete: bool = False
     channels: dict[str, Channel] = field(default_factory=dict)
     waits: dict[Key, Key] = field(default_factory=dict)
     waiters: dict[Key, dict[Key, None]] = field(default_factory=dict)
@@ -52,6 +54,12 @@ class State:
     behind: set[str] = field(default_factory=set)
     settled: list[Key] = field(default_factory=list)
     foreign: set[Key] = field(default_factory=set)
+
+    def certain_of(self, type_url: str) -> bool:
+        """Whether it is known what the client holds of a type, if only that it is nothing."""
+        if self.cursor.opened(type_url) or self.complete:
+            return True
+        return self.carries(type_url) and bool(self.channels) and not self.resumed
 
     def carries(self, type_url: str) -> bool:
         """Whether this stream may carry a type."""
@@ -108,8 +116,14 @@ class State:
             self.put(waiter)
             self.touch(waiter)
 
-    def changed(self, keys: Iterable[Key]) -> None:
+    def changed(self, keys: Collection[Key]) -> None:
         """What is wanted of `keys` changed."""
+        names: dict[str, list[str]] = {}
+        for key in keys:
+            names.setdefault(key.type_url, []).append(key.name)
+        for type_url, some in names.items():
+            known = self.cursor.base.of_type(type_url)
+            self.channels[type_url].subscription.names.follow(known, some)
         for key in keys:
             self.unpark(key)
             self.later.pop(key, None)

@@ -109,7 +109,8 @@ class NodeStream:
             state.changed(state.cursor.absorb(snapshot))
         for channel in list(state.channels.values()):
             self._open(channel)
-        if state.cursor.remembers and now >= state.asked_at + SETTLING:
+        if state.channels and not state.complete and now >= state.asked_at + SETTLING:
+            state.complete = True
             for key in state.cursor.forget_left():
                 state.touch(key)
                 state.settled.append(key)
@@ -120,7 +121,7 @@ class NodeStream:
     def next_timer(self, now: float) -> float | None:
         """Gives when `run` should be called even if nothing happens; None: no need."""
         times = list(self._state.later.values())
-        if self._loaded and self._state.cursor.remembers:
+        if self._loaded and self._state.channels and not self._state.complete:
             times.append(self._state.asked_at + SETTLING)
         for channel in self._state.channels.values():
             if channel.adds or channel.removals or channel.groups:
@@ -149,7 +150,7 @@ class NodeStream:
             return False
         if not state.cursor.opened(key.type_url):
             return (
-                state.carries(key.type_url)
+                state.certain_of(key.type_url)
                 and state.cursor.base.get(key) is None
                 and state.cursor.states(key) == (None,)
             )
@@ -231,6 +232,7 @@ class NodeStream:
                 state.put(key)
             state.touch(key)
         subscription = channel.subscription
+        subscription.names.follow(state.cursor.base.of_type(type_url), ())
         for name in subscription.names:
             key = Key(type_url, name)
             gone = name not in holds and state.cursor.base.get(key) is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from xds.cache.names import Names
 from xds.cache.types import CLUSTER, LISTENER, WILDCARD
 
 FULL_SETS = frozenset({CLUSTER, LISTENER})
@@ -43,7 +44,7 @@ class Subscription:
 
     type_url: str
     wildcard: bool = False
-    names: set[str] = field(default_factory=set)
+    names: Names = field(default_factory=Names)
     _legacy: bool = False
     _started: bool = False
 
@@ -72,7 +73,7 @@ class Subscription:
             began = False
         self.names.update(wanted)
         known = [name for name in dropped if name in self.names]  # phantoms are ignored (rule 32)
-        self.names.difference_update(known)
+        self.names.remove(known)
         if self.wildcard:
             # SPEC: a name dropped under a wildcard is still asked for: it is answered (rule 31).
             return Asked(named=(*wanted, *known), all_named=began)
@@ -89,11 +90,13 @@ class Subscription:
         self._legacy = legacy
         wildcard = legacy or WILDCARD in now
         now.discard(WILDCARD)
-        before, was_wildcard = self.names, self.wildcard
-        self.names, self.wildcard = now, wildcard
+        added = tuple(sorted(name for name in now if name not in self.names))
+        dropped = tuple(sorted(name for name in self.names if name not in now))
+        self.names.update(added)
+        self.names.remove(dropped)
+        was_wildcard, self.wildcard = self.wildcard, wildcard
         if wildcard:
-            named = () if was_wildcard else tuple(sorted(now - before))
-            return Asked(named=named, all_named=not was_wildcard)
+            return Asked(named=() if was_wildcard else added, all_named=not was_wildcard)
         if was_wildcard:
-            return Asked(none_named=True, named=tuple(sorted(now - before)))
-        return Asked(named=tuple(sorted(now - before)), dropped=tuple(sorted(before - now)))
+            return Asked(named=added, none_named=True)
+        return Asked(named=added, dropped=dropped)
