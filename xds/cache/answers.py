@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from xds.cache.channel import Channel, Flight
 from xds.cache.cursor import States, without
@@ -39,9 +40,19 @@ def accepted(state: State, channel: Channel, flight: Flight) -> None:
             states = tuple(one for one in pending.states if one is not None) or (resource,)
         else:
             continue
+        _is_good(state, key, resource)
         state.learn(key, states)
         if key in state.cursor.pending:
             state.put(key)
+
+
+def _is_good(state: State, key: Key, resource: Resource | None) -> None:
+    """What was just accepted is what is served if the client refuses again what it refused."""
+    rejection = state.rejected.get(key)
+    if rejection is None or resource is None or is_placeholder(resource):
+        return
+    if resource.version != rejection.version:
+        state.rejected[key] = replace(rejection, last_good=resource)
 
 
 def refused(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from xds.cache.channel import Channel
@@ -54,6 +54,12 @@ class State:
     behind: set[str] = field(default_factory=set)
     settled: list[Key] = field(default_factory=list)
     foreign: set[Key] = field(default_factory=set)
+
+    def note_unknown(self, keys: Iterable[Key]) -> None:
+        """Notes which of these pending names the client holds in versions that are not known."""
+        for key in keys:
+            if any(one is not None and not one.known for one in self.cursor.states(key)):
+                self.foreign.add(key)
 
     def certain_of(self, type_url: str) -> bool:
         """Whether it is known what the client holds of a type, if only that it is nothing."""

@@ -57,6 +57,7 @@ class NodeStream:
         self._state = State(
             cursor=Cursor(left), rejected=rejected, delta=delta, types=types, asked_at=now
         )
+        self._state.note_unknown(self._state.cursor.pending)
         self._composer = Composer(self._state)
         self._loaded = False
 
@@ -227,6 +228,7 @@ class NodeStream:
         state, type_url = self._state, channel.type_url
         holds = self._initial(request) if self.delta else self._remembered(channel, request)
         differing = state.cursor.open(type_url, holds)
+        state.note_unknown(differing)
         for key in differing:
             if state.covers(key) or state.cursor.base.get(key) is None:
                 state.put(key)
@@ -268,7 +270,6 @@ class NodeStream:
                 resource = self._cache.former(self.fleet, key, version)
             if resource is None:
                 resource = Resource.foreign(key, version)
-                state.foreign.add(key)
             before = remembered.get(name, ())
             if len(before) > 1 and not same(before[-1], resource):
                 # It refused a response that may have been applied in part, and lists what it
@@ -296,7 +297,6 @@ class NodeStream:
         holds: dict[str, States] = {}
         for name in {*wanted, *channel.subscription.names}:
             key = Key(type_url, name)
-            state.foreign.add(key)
             holds[name] = (None, Resource.foreign(key, request.version_info))
         return holds
 
