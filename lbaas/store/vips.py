@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from lbaas.model.errors import InvalidArgument, NotFound, Violation
+from lbaas.model.errors import InvalidArgument, LbaasError, NotFound, Violation
 from lbaas.model.filter import EVERY, Filter
 from lbaas.model.names import POOL, project_of
 from lbaas.model.objects import Pool, Vip
@@ -116,13 +116,21 @@ def vips_of(tx: Transaction, pools: Iterable[str]) -> Mapping[str, tuple[Vip, ..
 
 
 def _pool(tx: Transaction, vip: Vip, more: Sequence[Violation] = ()) -> Pool:
-    """Gives the VIP's pool after all rules; another project's pool is simply not there."""
+    """Gives the VIP's pool after all rules, those that the pool sets included.
+
+    Another project's pool is simply not there.
+    """
     if POOL.parse(vip.pool) and project_of(vip.pool) != project_of(vip.name):
         raise NotFound(POOL.title, vip.pool)
-    if violations := (*check_vip(vip), *more):
-        raise InvalidArgument(violations)
-    pool = living(tx, vip.pool)
-    if violations := check_vip_against_pool(vip, pool):
+    violations = (*check_vip(vip), *more)
+    try:
+        pool = living(tx, vip.pool)
+    except LbaasError:
+        # What is wrong whatever is stored is told first.
+        if violations:
+            raise InvalidArgument(violations) from None
+        raise
+    if violations := (*violations, *check_vip_against_pool(vip, pool)):
         raise InvalidArgument(violations)
     return pool
 

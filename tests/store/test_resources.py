@@ -372,3 +372,14 @@ async def test_a_fleet_that_carries_pools_stays(store: Store):
     assert refused.value.reason == "FLEET_IN_USE"
     drained = await store.write(lambda tx: fleets.set_draining(tx, make.EDGE, draining=True))
     assert drained.draining
+
+
+async def test_a_vips_own_faults_and_its_pools_are_told_at_once(store):
+    pool = make.pool()
+    await store.write(lambda tx: pools.create(tx, pool))
+    wrong = dataclasses.replace(
+        make.vip(pool=pool.name), port=99_999, protocol=Protocol.TCP, address="10.0.0.300"
+    )
+    with pytest.raises(InvalidArgument) as caught:
+        await store.write(lambda tx: vips.create(tx, wrong))
+    assert {each.field for each in caught.value.violations} == {"address", "port", "protocol"}
