@@ -268,7 +268,7 @@ async def test_a_deleted_tree_goes_after_a_restart(world: World):
 
 
 async def test_a_name_used_again_is_another_object(world: World):
-    """Purged and created again between two passes: what was said of the first does not settle it."""
+    """Purged and made again between two passes: what was said of the first settles it not."""
     node = await world.ready("member")
     await world.write(lambda tx: members.create(tx, make.member(2)))
     node.held_back = True

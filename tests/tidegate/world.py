@@ -24,6 +24,14 @@ POOL = make.POOL
 VIP = make.vip().name
 
 
+class Proxy(Envoy):
+    """An honest Envoy whose tenants may take away the last member of a pool that serves."""
+
+    def used(self, endpoints: str) -> bool:
+        del endpoints
+        return False
+
+
 @dataclass(eq=False)
 class Node:
     """One Envoy and its stream, if it has one."""
@@ -78,7 +86,7 @@ class World:
     # -- nodes ---------------------------------------------------------------------------
 
     def node(self, name: str = "n1", *, fleet: str = "edge", delta: bool = True) -> Node:
-        node = Node(Envoy(name, delta=delta, poison=self.poison), fleet)
+        node = Node(Proxy(name, delta=delta, poison=self.poison), fleet)
         self.nodes.append(node)
         return node
 
@@ -182,7 +190,8 @@ class World:
         )
 
     def wanted(self, key: Key, fleet: str = "edge"):
-        return self.cache.snapshot(fleet).get(key)
+        snapshot = self.cache.snapshot(fleet)
+        return snapshot.get(key) if snapshot else None
 
     def refuse(self, key: Key, fleet: str = "edge") -> None:
         """Makes every Envoy refuse the version of a resource that is wanted now."""
