@@ -16,9 +16,10 @@ from google.protobuf.duration_pb2 import Duration
 from xds.cache import Resource
 
 
-def cluster(name: str, tag: int = 0) -> Resource:
+def cluster(name: str, tag: int = 0, *, shares: str = "") -> Resource:
     message = Cluster(name=name, type=Cluster.EDS, connect_timeout=Duration(seconds=1 + tag))
     message.eds_cluster_config.eds_config.ads.SetInParent()
+    message.eds_cluster_config.service_name = shares
     return Resource.of(message)
 
 

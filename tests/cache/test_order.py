@@ -70,6 +70,18 @@ def test_a_changed_cluster_that_nothing_refers_to_is_emptied_first():
     assert peer.stream.in_step(peer.revision)
 
 
+def test_endpoints_that_a_serving_cluster_shares_are_never_sent_empty():
+    peer = settled(*tree("a"))
+    responses = peer.set(cluster("a-by-source", shares="a"))
+    assert [one.type_url for one in responses] == [CLUSTER, ENDPOINT]
+    assert responses[1].resources[0].version == endpoints("a", 80).version
+    # Both change, in whatever order they stand in the response.
+    peer = settled(*tree("b"), cluster("a-by-source", shares="b"))
+    responses = peer.set(cluster("b", 1), cluster("a-by-source", 1, shares="b"))
+    sent = [one for each in responses for one in each.resources if one.key.type_url == ENDPOINT]
+    assert {one.version for one in sent} == {endpoints("b", 80).version}
+
+
 def test_rule_43_endpoints_do_not_wait_for_any_answer():
     peer = settled(*tree("a"), *tree("b", 2))
     peer.set(cluster("a", 1))

@@ -220,12 +220,13 @@ class Composer:
         Without, delta Envoy keeps the cluster warming for 15 s and holds back every CDS answer.
         """
         state = self._state
-        unused = surely_unused(state, cluster.key)
         channel = state.channels.get(ENDPOINT)
         for target in cluster.references:
             if target.type_url != ENDPOINT:
                 continue
             state.behind.add(target.name)
+            # Clusters may share endpoints: empty for the new one is empty for that which serves.
+            unused = all(surely_unused(state, user) for user in state.cursor.users(target))
             if not unused or state.cursor.base.get(target) is None:
                 state.placeholders.discard(target.name)
             else:
