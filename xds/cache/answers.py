@@ -17,6 +17,7 @@ Report = Callable[[RejectedVersion], None]
 
 def accepted(state: State, channel: Channel, flight: Flight) -> None:
     """An ACK confirms the names of its response."""
+    channel.suspects.difference_update(flight.entries)
     for name, resource in flight.kept.items():
         key = Key(channel.type_url, name)
         pending = state.cursor.pending.get(key)
@@ -31,7 +32,7 @@ def accepted(state: State, channel: Channel, flight: Flight) -> None:
             continue
         if pending.nonce == flight.nonce:
             pending.nonce = ""
-            if pending.then:  # it holds what was wanted until then
+            if pending.then and pending.exact:  # it holds what was wanted until then
                 pending.since, pending.then = pending.then, 0
                 state.settled.append(key)
             states: States = (resource,)
@@ -69,6 +70,7 @@ def refused(
         changed = [name for name, resource in flight.entries.items() if resource is not None]
         if len(changed) > 1:
             for half in halves(changed):
+                channel.suspects.update(half)
                 channel.groups.append(half)
                 channel.grouped.update(half)
         else:
@@ -79,6 +81,7 @@ def refused(
         if pending is not None and pending.nonce == flight.nonce:
             pending.nonce = ""
         if name in guilty:
+            channel.suspects.discard(name)
             _reject(state, key, resource, text, now, report)
         elif pending is not None and name not in channel.grouped:
             state.put(key)

@@ -52,6 +52,7 @@ class Channel:
         removals: names to be looked at that are not.
         groups: parts of responses that were refused without naming a culprit.
         grouped: names in them.
+        suspects: names that were in such a response, and not yet in an accepted one.
         owed: whether the first answer is still due, even if it is empty.
         uncertain: state of the world: the client holds versions of which nothing is known.
     """
@@ -64,6 +65,7 @@ class Channel:
     removals: Queue = field(default_factory=OrderedDict)
     groups: list[tuple[str, ...]] = field(default_factory=list)
     grouped: set[str] = field(default_factory=set)
+    suspects: set[str] = field(default_factory=set)
     owed: bool = False
     uncertain: bool = False
 
@@ -96,7 +98,7 @@ class Channel:
         """Forgets a name: nothing of it is to be sent, answers do not concern it."""
         for queue in (self.urgent, self.adds, self.removals):
             queue.pop(name, None)
-        self.grouped.discard(name)
+        self.ungroup(name)
         for flight in self.flights.values():
             flight.entries.pop(name, None)
             flight.kept.pop(name, None)
@@ -104,6 +106,7 @@ class Channel:
     def ungroup(self, name: str) -> None:
         """Takes a name out of its group: it changed, so it is innocent again."""
         self.grouped.discard(name)
+        self.suspects.discard(name)
 
     def next_group(self) -> list[str]:
         """Takes the next group that still has names."""

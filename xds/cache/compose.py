@@ -109,6 +109,8 @@ class Composer:
         """Moves names from a queue into a batch, those that may be sent now."""
         state = self._state
         while queue and not batch.full:
+            if again and self._apart(channel, next(iter(queue)), batch):
+                break
             name, _ = queue.popitem(last=False)
             if name in channel.grouped or name in batch.entries:
                 continue
@@ -120,6 +122,15 @@ class Composer:
                 state.park(key, todo.on)
             elif todo.verdict is Verdict.LATER:
                 state.later[key] = todo.at
+
+    def _apart(self, channel: Channel, name: str, batch: Batch) -> bool:
+        """Whether a name waits for a response of its own.
+
+        What was refused without a name is not to be asked for among others again: endpoints go
+        behind their cluster however often that is sent, and would be refused as often.
+        """
+        alone = name in channel.suspects or not channel.suspects.isdisjoint(batch.entries)
+        return alone and bool(batch.entries)
 
     def _include(self, channel: Channel, batch: Batch, key: Key, resource: Resource | None) -> None:
         batch.add(key.name, resource)

@@ -27,6 +27,7 @@ class Pending:
         states: what the client may hold.
         sent: what was sent last, if `nonce` is set.
         nonce: the unanswered response that it was sent in; empty if there is none.
+        exact: whether what was sent was what was wanted then, not something in its place.
         promise: a route: the version with which its listener was let through.
     """
 
@@ -35,6 +36,7 @@ class Pending:
     then: int = 0
     sent: Resource | None = None
     nonce: str = ""
+    exact: bool = True
     promise: Resource | None = None
 
     @property

@@ -131,6 +131,8 @@ def _stand_in(state: State, key: Key) -> Step:
     """
     pending = state.cursor.except_for(key, state.cursor.base.revision)
     held = [one for one in pending.states if one is not None]
+    if pending.nonce and pending.sent is not None:
+        return Step(Verdict.SEND, pending.sent)
     if not held or all(is_new(state, cluster) for cluster in state.cursor.users(key)):
         return Step(Verdict.SEND, empty_endpoints(key.name))
     return Step(Verdict.SEND, held[0]) if held[0].known else NOTHING

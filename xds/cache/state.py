@@ -149,6 +149,7 @@ class State:
         if pending is None:
             return
         pending.sent, pending.nonce, pending.then = resource, nonce, 0
+        pending.exact = same(resource, self.cursor.base.get(key))
         self.cursor.hold(key, merged((*pending.states, resource)))
 
     def learn(self, key: Key, states: States) -> None:
