@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -25,7 +25,7 @@ from tidegate.rendering import Place, Renderings
 from xds.cache.cache import SnapshotCache
 from xds.cache.resource import Resource
 from xds.cache.stream import NodeStream
-from xds.cache.types import ADDRESS, Key, RejectedVersion
+from xds.cache.types import ADDRESS, LISTENER, Key, RejectedVersion
 from xds.translate import VERSION
 
 log = structlog.get_logger("tidegate.feedback")
@@ -115,6 +115,8 @@ class Feedback:
             if changed or place not in entry.impact:
                 entry.impact[place] = impact.published
         self._watch(entry)
+        if changed and not entry.deleted:
+            self._blame_again(entry)
         self._evaluate(entry)
 
     def forget(self, name: str) -> None:
@@ -259,6 +261,11 @@ class Feedback:
         wanted = snapshot.get(place.key) if snapshot else None
         if wanted is None or wanted.version != version:
             return ()
+        owners = self._renderings.owners(place)
+        named = [name for name in owners if place.key.name.startswith(name)]
+        if place.key.type_url == LISTENER and named:
+            # An address that cannot be bound, whoever's change made the listener anew.
+            return tuple(sorted((name, owners[name]) for name in named))
         entries = (self._unsettled[name] for name in self._at.get(place, ()))
         changed = sorted(
             (entry.name, entry.rev)
@@ -267,9 +274,28 @@ class Feedback:
         )
         if changed:
             return tuple(changed)
-        owners = self._renderings.owners(place)
-        named = [name for name in owners if place.key.name.startswith(name)]
         return tuple(sorted((name, owners[name]) for name in named or owners))
+
+    def _blame_again(self, entry: Unsettled) -> None:
+        """Keeps an object in ERROR whose change left what was refused as it was.
+
+        That is not sent again, so no node will say anything about it.
+        """
+        for place in self._renderings.places_of(entry.name):
+            wanted = self._cache.snapshot(place.fleet)
+            resource = wanted.get(place.key) if wanted else None
+            for node in self._nodes.of(place.fleet):
+                identity = (f"fleets/{place.fleet}", node_id(node.name), place.key)
+                rejection = self._rejections.get(identity)
+                if rejection is None or resource is None:
+                    continue
+                blamed = dict(rejection.objects)
+                if rejection.version == resource.version and entry.name in blamed:
+                    blamed[entry.name] = entry.rev
+                    again = replace(rejection, objects=tuple(sorted(blamed.items())))
+                    self._rejections[identity] = self.outbox.rejected[identity] = again
+                    self.outbox.cleared.discard(identity)
+                    self._wake.set()
 
     # -- settling ------------------------------------------------------------------------
 
@@ -343,9 +369,8 @@ class Feedback:
 
     @staticmethod
     def _confirmed(entry: Unsettled, node: TrackedNode) -> bool:
-        stream = node.stream
-        return stream is not None and all(
-            stream.confirmed(place.key, since)
+        return node.stream is not None and all(
+            node.holds(place.key, since, owner=entry.name)
             for place, since in entry.watched.items()
             if place.fleet == node.fleet
         )

@@ -60,7 +60,9 @@ class StreamsFleetView:
         applied = 0
         for node in nodes:
             here = [place for place in places if place.fleet == node.fleet]
-            lacking = [place for place in here if not _holds(node, place.key, places[place])]
+            lacking = [
+                place for place in here if not node.holds(place.key, places[place], owner=name)
+            ]
             applied += not lacking
             missing.extend((node, place) for place in lacking)
         return Progress(
@@ -173,10 +175,6 @@ class StreamsFleetView:
                 ),
             )
         return offered
-
-
-def _holds(node: TrackedNode, key: Key, revision: int) -> bool:
-    return node.stream is not None and node.stream.confirmed(key, revision)
 
 
 def _older_than(version: str, wanted: tuple[int, int]) -> bool:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from lbaas.model.enums import NodeState
 from lbaas.model.objects import EPOCH, Node, NodeView
 from xds.cache.stream import NodeStream
+from xds.cache.types import LISTENER, ROUTE, Key
 
 FORGOTTEN_AFTER = 24 * 3600.0
 """Seconds after which a node that is gone is not shown either: pods never come back."""
@@ -52,6 +53,18 @@ class TrackedNode:
     def stream(self) -> NodeStream | None:
         """Gives the newest stream, which is the one whose word counts, or None."""
         return self.streams[-1] if self.streams else None
+
+    def holds(self, key: Key, revision: int, *, owner: str) -> bool:
+        """Tells whether it runs a resource at `revision` or newer, as far as `owner` cares.
+
+        A VIP's listener and routes that it refuses are that VIP's trouble: the pool behind it,
+        whose change reached them too, does not wait for them.
+        """
+        stream = self.stream
+        if stream is None:
+            return False
+        others = key.type_url in (LISTENER, ROUTE) and key.name != owner
+        return stream.confirmed(key, revision) or (others and stream.refused(key))
 
     def stored(self) -> Node:
         """Gives what the store keeps of the node."""

@@ -2,16 +2,23 @@
 
 import dataclasses
 
-from lbaas.model.enums import LbMethod
+from lbaas.model.enums import LbMethod, Protocol, SessionPersistenceType
+from lbaas.model.objects import SessionPersistence, Vip
 from lbaas.store import members, pools, rejections, vips
 from tests.store import make
 from tests.tidegate.world import POOL, VIP, World, clusters, listener
 
 MEMBER = make.member(1).name
+TCP_POOL = "projects/acme/pools/tcp"
 
 
 def method(lb_method: LbMethod):
     return lambda pool: dataclasses.replace(pool, lb_method=lb_method)
+
+
+def by_source(vip: Vip) -> Vip:
+    persistence = SessionPersistence(type=SessionPersistenceType.SOURCE_IP)
+    return dataclasses.replace(vip, session_persistence=persistence)
 
 
 async def refused_vip(world: World) -> None:
@@ -33,6 +40,42 @@ async def test_a_refused_listener_is_its_vips_alone(world: World):
     assert not await world.refused(POOL)
     assert await world.live(POOL)
     assert not await world.live(VIP)
+
+
+async def test_a_change_that_leaves_what_was_refused_as_it_is_stays_refused(world: World):
+    """The listener is as it was and is not sent again: the node's words still hold."""
+    await refused_vip(world)
+    await world.write(lambda tx: vips.update(tx, VIP, by_source))
+    await world.settle()
+    assert await world.refused(VIP)
+    await world.restart()
+    assert await world.refused(VIP)
+
+
+async def test_a_pool_does_not_wait_for_the_routes_of_a_refused_listener(world: World):
+    await refused_vip(world)
+    await world.write(lambda tx: pools.update(tx, POOL, method(LbMethod.SOURCE_IP)))
+    await world.settle()
+    assert await world.live(POOL)
+    assert world.view.progress(POOL, 1).missing == ()
+    assert not await world.live(VIP)
+
+
+async def test_a_pool_is_not_blamed_for_a_listener_that_its_change_made_anew(world: World):
+    """A VIP that cannot bind cannot bind with another hash policy either."""
+    await world.ready("member")
+    await world.write(lambda tx: pools.create(tx, make.pool(TCP_POOL, protocol=Protocol.TCP)))
+    tcp = make.vip(pool=TCP_POOL, protocol=Protocol.TCP)
+    await world.write(lambda tx: vips.create(tx, tcp))
+    for lb_method in (LbMethod.ROUND_ROBIN, LbMethod.SOURCE_IP):
+        await world.write(lambda tx, new=lb_method: pools.update(tx, TCP_POOL, method(new)))
+        for _ in range(2):
+            await world.catch_up()
+        world.refuse(listener())
+        await world.settle()
+        assert await world.refused(VIP)
+        assert not await world.refused(TCP_POOL)
+        assert await world.live(TCP_POOL)
 
 
 async def test_a_refused_cluster_is_blamed_on_what_changed(world: World):

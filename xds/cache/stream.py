@@ -158,6 +158,10 @@ class NodeStream:
         pending = state.cursor.pending.get(key)
         return pending is None or pending.since > revision
 
+    def refused(self, key: Key) -> bool:
+        """Whether the node lacks `key` only because it refused it, or all that refers to it."""
+        return self._loaded and excused(self._state, key)
+
     def in_step(self, revision: int) -> bool:
         """Whether the node holds all as it was at `revision` or newer, but for what it refused."""
         state = self._state
