@@ -1,8 +1,11 @@
 """Snapshots, their log, variants; what a cache does with fleets and nodes."""
 
+import doctest
+
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 
+import xds.cache.cache
 from tests.cache.messages import cluster, endpoints, http_listener, route, tcp_listener
 from tests.cache.peer import FLEET, Peer, names
 from xds.cache import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key, NodeInfo, Request, SnapshotCache
@@ -69,6 +72,10 @@ def test_the_version_of_a_type_is_that_of_its_content_however_it_came_about():
     other = other.with_changes(3, {Key(CLUSTER, "c"): None})
     assert one.version(CLUSTER) == other.version(CLUSTER) == total([cluster("a"), cluster("b")])
     assert one.version(LISTENER) == EMPTY.version(LISTENER)
+
+
+def test_the_example_in_the_docstring_runs():
+    assert doctest.testmod(xds.cache.cache) == (0, 3)
 
 
 def test_revisions_never_fall():

@@ -163,8 +163,9 @@ class Composer:
             self._take(channel, Queue.fromkeys(group), batch, now, again=False)
         else:
             self._take(channel, channel.urgent, batch, now, again=True)
-            self._take(channel, channel.adds, batch, now, again=False)
-            self._take(channel, channel.removals, batch, now, again=False)
+            if channel.suspects.isdisjoint(batch.entries):
+                self._take(channel, channel.adds, batch, now, again=False)
+                self._take(channel, channel.removals, batch, now, again=False)
         return batch
 
     def _partial(self, channel: Channel, now: float) -> Iterator[Response]:
