@@ -90,6 +90,17 @@ def test_a_rejected_version_is_remembered_over_a_restart_until_it_is_forgotten()
     assert names(response) == ["a"]
 
 
+def test_nothing_is_kept_of_a_node_that_is_gone_and_whose_refusals_are_forgotten():
+    peer = Peer()
+    refused = RejectedVersion(Key(CLUSTER, "a"), "1", "bad", None)
+    for pod in ("pod-1", "pod-2"):
+        peer.cache.restore_rejection(FLEET, pod, refused)
+    peer.cache.forget_rejections(FLEET, [refused.key], node="pod-1")
+    assert {node for _, node in peer.cache._rejected} == {"n1", "pod-2"}
+    peer.cache.forget_rejections(FLEET, [refused.key])
+    assert {node for _, node in peer.cache._rejected} == {"n1"}
+
+
 def test_new_versions_are_tried_at_most_once_a_second():
     peer = Peer()
     peer.set(cluster("a"))

@@ -142,7 +142,10 @@ def test_why_tells_the_placement_and_the_nodes_own_words(run, api):
         '    listener vip/web: node e3 REJECTED "cannot bind"',
         "    1 Envoy resource confirmed by every node",
         "  health: not known here, no node has an agent that reports",
-        "  next: tidegate vip get web -o yaml | tidegate fleet status edge",
+        (
+            "  next: tidegate fleet status edge | to try again: tidegate vip update web"
+            " --wait=applied --admin-down && tidegate vip update web --wait=applied --admin-up"
+        ),
     ]
 
 

@@ -52,6 +52,22 @@ async def test_a_change_that_leaves_what_was_refused_as_it_is_stays_refused(worl
     assert await world.refused(VIP)
 
 
+async def test_off_and_on_is_a_new_try_when_the_cause_is_gone(world: World):
+    await refused_vip(world)
+    world.poison.clear()
+    await world.settle()
+    assert await world.refused(VIP)
+    for up in (False, True):
+        await world.write(
+            lambda tx, up=up: vips.update(
+                tx, VIP, lambda vip: dataclasses.replace(vip, admin_state_up=up)
+            )
+        )
+        await world.settle()
+        assert await world.live(VIP)
+    assert not await world.refused(VIP)
+
+
 async def test_a_pool_does_not_wait_for_the_routes_of_a_refused_listener(world: World):
     await refused_vip(world)
     await world.write(lambda tx: pools.update(tx, POOL, method(LbMethod.SOURCE_IP)))

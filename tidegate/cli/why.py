@@ -180,6 +180,12 @@ def _next(name: str, row: JsonObject, pools: list[JsonObject]) -> list[str]:
                 f"tidegate bootstrap {fleet} NODE > node.json",
                 f"tidegate fleet status {fleet}",
             ]
+        case "REJECTED_BY_ENVOY" if word == "vip":
+            # What was refused is not sent again as it is. When the cause is gone (a port that
+            # was taken, an address the node had not), off and on is a new try.
+            switch = f"tidegate vip update {short} --wait=applied"
+            looking = f"tidegate fleet status {fleet}"
+            return [looking, f"to try again: {switch} --admin-down && {switch} --admin-up"]
         case "ADDRESS_IN_USE" | "REJECTED_BY_ENVOY":
             return [f"tidegate {word} get {short} -o yaml", f"tidegate fleet status {fleet}"]
         case _:

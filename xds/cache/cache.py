@@ -229,11 +229,16 @@ class SnapshotCache:
             node: the node; empty: all of the fleet.
         """
         names = tuple(keys)
-        for (its_fleet, its_node), rejected in self._rejected.items():
-            if its_fleet == fleet and node in ("", its_node):
-                for key in names:
-                    rejected.pop(key, None)
-        for stream in self.streams(fleet):
+        streams = [stream for stream in self.streams(fleet) if node in ("", stream.node.id)]
+        connected = {stream.node.id for stream in streams}
+        nodes = [node] if node else [who for where, who in self._rejected if where == fleet]
+        for its_node in nodes:
+            rejected = self._rejected.get((fleet, its_node), {})
+            for key in names:
+                rejected.pop(key, None)
+            if not rejected and its_node not in connected:
+                self._rejected.pop((fleet, its_node), None)  # a node that may never come back
+        for stream in streams:
             stream.look_again(names)
 
     def _wake(self, state: _Fleet) -> None:
