@@ -112,7 +112,7 @@ class Feedback:
         entry.placed = impact.placed
         for place in impact.touched:
             # A neighbour's newer change to the same resource does not put this object off.
-            if changed or place not in entry.impact:
+            if changed or impact.arrived or place not in entry.impact:
                 entry.impact[place] = impact.published
         self._watch(entry)
         if changed and not entry.deleted:
@@ -196,6 +196,10 @@ class Feedback:
         log.info("node connected", node=tracked.name, envoy=tracked.envoy_version)
         self._save(tracked)
         self._nodes_changed.set()
+        for name in tuple(self.outbox.gone):
+            # A node that was lost may be back with what was to be called gone.
+            if (entry := self._unsettled.get(name)) is not None:
+                self._evaluate(entry)
 
     def closed(self, stream: NodeStream) -> None:
         """Takes that a stream ended."""
@@ -349,6 +353,7 @@ class Feedback:
         """Moves an object to the outbox if it is live, or gone, everywhere it must be."""
         if entry.deleted:
             self.outbox.live.pop(entry.name, None)
+            self.outbox.gone.pop(entry.name, None)
             if all(self._confirmed(entry, node) for node in self._holders(entry)):
                 self.outbox.gone[entry.name] = entry.rev
                 self._wake.set()

@@ -50,6 +50,8 @@ class Impact:
     `uid` tells it from an earlier object of the same name.
     `published` is the revision under which that was published: the streams know no other.
     `placed` False: no node can confirm it yet, its pool or its address has no place.
+    `arrived`: its pool comes to a fleet, so that all of it was published anew though nobody
+    wrote the object.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Impact:
     touched: frozenset[Place]
     deleted: bool = False
     placed: bool = True
+    arrived: bool = False
 
 
 def impacts(
@@ -78,6 +81,12 @@ def impacts(
     }
     touched = _touched(view, moves, published, living=pending.keys(), deleted=deleted.keys())
     pools = {move.tree.pool.name: move.tree.pool for move in moves if move.tree is not None}
+    arrived = {
+        obj.name
+        for move in moves
+        if move.arrived and move.tree is not None
+        for obj in objects_of(move.tree)
+    }
     for name, (obj, placed) in pending.items():
         places = frozenset(touched.get(name, ()))
         if view.whole and isinstance(obj, Vip):
@@ -89,6 +98,7 @@ def impacts(
             published=view.revision,
             touched=places,
             placed=placed,
+            arrived=name in arrived,
         )
     for name, obj in deleted.items():
         places = frozenset(touched.get(name, ()))

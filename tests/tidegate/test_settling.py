@@ -343,3 +343,42 @@ async def test_a_member_that_goes_costs_no_look_at_other_pools(world: World):
         fleets.every = real
     assert await world.get(MEMBER) is None
     assert reads == []
+
+
+async def test_a_vip_that_comes_back_to_a_fleet_is_live_when_it_is_there_again(world: World):
+    node = await world.ready("member", "vip")
+    other = "projects/acme/pools/other"
+    await world.write(lambda tx: pools.create(tx, make.pool(other)))
+    await world.write(add_fleet("two", vip_ranges=("10.9.0.0/24",)))
+    await world.write(lambda tx: placements.place(tx, other, fleet="fleets/two", reason="-"))
+    await world.catch_up()
+    # The other pool's fleet cannot have the address: pool and VIP lose their place.
+    await world.write(
+        lambda tx: vips.update(tx, VIP, lambda vip: dataclasses.replace(vip, pool=other))
+    )
+    await world.reconcile.step()
+    assert world.wanted(listener()) is None
+    world.talk()
+    assert listener().name not in node.envoy.held[listener().type_url]
+    # Placed where it was, by a change that is not the VIP's own.
+    await world.catch_up()
+    assert world.wanted(listener()) is not None
+    world.feedback.sweep()
+    assert VIP not in world.feedback.outbox.live
+    await world.settle()
+    assert await world.live(VIP)
+    assert listener().name in node.envoy.held[listener().type_url]
+
+
+async def test_nothing_is_gone_while_a_lost_node_is_back_with_it(world: World):
+    node = await world.ready("member", "vip")
+    world.disconnect(node)
+    world.pass_time(31)
+    await world.write(lambda tx: trees.delete(tx, POOL))
+    await world.catch_up()
+    assert POOL in world.feedback.outbox.gone
+    world.connect(node)
+    assert POOL not in world.feedback.outbox.gone
+    await world.settle()
+    assert await world.get(POOL) is None
+    assert not node.envoy.held[listener().type_url]
