@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from lbaas.model.errors import LbaasError
 from lbaas.model.names import MEMBER, POOL, VIP, pool_of_member
-from lbaas.model.objects import Member, TenantObject, Vip
+from lbaas.model.objects import HealthMonitor, Member, TenantObject, Vip
 from lbaas.model.status import failure
 from lbaas.store import (
     health_monitors,
@@ -85,8 +85,10 @@ class Machine(RuleBasedStateMachine):
         self.run(self.world.start())
         self.write(add_fleet("edge", vip_ranges=("10.0.0.0/24",)))
         self.write(add_fleet("two", vip_ranges=("10.9.0.0/24",), max_pools=1))
+        # State of the world is tested in tests/cache: what such a node holds after a restart of the
+        # control plane is not known, so the order of its removals is not proven (README).
         for name, fleet in (("a", "edge"), ("b", "edge"), ("c", "two")):
-            self.world.connect(self.world.node(name, fleet=fleet, delta=name != "b"))
+            self.world.connect(self.world.node(name, fleet=fleet, delta=True))
         for number in range(pools):
             self.pool(number)
         self.member(0, 0)
@@ -312,8 +314,10 @@ class Machine(RuleBasedStateMachine):
         for name in await self.world.unsettled():
             entry = self.world.feedback.unsettled(name)
             assert entry is not None, f"{name} is pending and nobody waits for it"
-            home = now[name].pool if isinstance(now[name], Vip) else name.split("/members/")[0]
-            pool = await self.store.read(lambda tx, home=home: pools.get(tx, home))
+            pool = None
+            if not isinstance(now[name], HealthMonitor):
+                home = now[name].pool if isinstance(now[name], Vip) else name.split("/members/")[0]
+                pool = await self.store.read(lambda tx, home=home: pools.get(tx, home))
             if failure(now[name], (), pool) is None:
                 watched = {(f"fleets/{at.fleet}", at.key.name) for at in entry.watched}
                 assert said & watched, f"{name} is pending for ever: {entry}"
