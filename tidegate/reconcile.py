@@ -15,7 +15,7 @@ import structlog
 
 from lbaas.model.errors import FailedPrecondition, LbaasError, NotFound
 from lbaas.model.objects import Capabilities, Fleet, PoolTree, ServiceType
-from lbaas.store import placements
+from lbaas.store import placements, trees
 from lbaas.store.feed import Subscription
 from lbaas.store.store import Store
 from lbaas.store.transaction import Transaction
@@ -54,6 +54,11 @@ class Tracker(Protocol):
 
     def keep(self, names: Collection[str]) -> None:
         """Takes which objects there are to settle, after everything was read; no others."""
+
+
+def _specs(tree: PoolTree) -> set[tuple[str, int]]:
+    """Gives what a tree is made of: each object with its last change that matters."""
+    return {(obj.name, obj.record.spec_rev) for obj in objects_of(tree)}
 
 
 def _homeless(tree: PoolTree) -> bool:
@@ -260,12 +265,12 @@ class Reconcile:
 
     async def _place(self, homeless: Sequence[PoolTree]) -> None:
         """Chooses a fleet for each pool that has none, and stores the choices together."""
-        decisions: list[tuple[str, Decision]] = []
+        decisions: list[tuple[PoolTree, Decision]] = []
         carried = {name: fleet.pools for name, fleet in self._fleets.items()}
         for tree in homeless:
             service_type = self._service_type(tree.pool.service_type)
             if service_type is None:
-                decisions.append((tree.pool.name, Decision("", NO_SERVICE_TYPE, ())))
+                decisions.append((tree, Decision("", NO_SERVICE_TYPE, ())))
                 continue
             candidates = [
                 Candidate(
@@ -278,17 +283,25 @@ class Reconcile:
             decision = choose(tree, service_type, candidates)
             if decision.fleet:
                 carried[decision.fleet] += 1
-            decisions.append((tree.pool.name, decision))
-        await asyncio.gather(*(self._decide(pool, decision) for pool, decision in decisions))
+            decisions.append((tree, decision))
+        await asyncio.gather(*(self._decide(tree, decision) for tree, decision in decisions))
         self._fleets = {
             name: replace(fleet, pools=carried[name]) for name, fleet in self._fleets.items()
         }
 
-    async def _decide(self, pool: str, decision: Decision) -> None:
-        """Stores one choice; what has changed since it was made is found in the next pass."""
+    async def _decide(self, tree: PoolTree, decision: Decision) -> None:
+        """Stores one choice, if what it was made of still stands.
+
+        Else the change that came between has the pool looked at in the next pass: a refusal of
+        the pool as it was would stand on the pool as it is, a fleet be chosen that does not fit.
+        """
+        pool = tree.pool.name
 
         def place(tx: Transaction) -> None:
-            placements.place(tx, pool, fleet=decision.fleet, reason=decision.reason)
+            if any(_specs(now) == _specs(tree) for now in trees.read(tx, [pool])):
+                placements.place(tx, pool, fleet=decision.fleet, reason=decision.reason)
+            else:
+                self._retry = True
 
         try:
             await self._store.write(place)

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from lbaas.model.enums import LbMethod, Protocol
+from lbaas.model.enums import HealthMonitorType, LbMethod, Protocol
+from lbaas.model.status import failure
 from lbaas.store import fleets, health_monitors, members, placements, pools, trees, verdicts, vips
 from tests.store import make
 from tests.tidegate.world import POOL, VIP, World, add_fleet, listener, route
@@ -382,3 +383,27 @@ async def test_nothing_is_gone_while_a_lost_node_is_back_with_it(world: World):
     await world.settle()
     assert await world.get(POOL) is None
     assert not node.envoy.held[listener().type_url]
+
+
+async def test_a_refusal_of_the_pool_as_it_was_does_not_stand_on_the_pool_as_it_is(world: World):
+    ping = make.monitor("ping", type=HealthMonitorType.PING)
+    await world.write(lambda tx: health_monitors.create(tx, ping))
+    await world.write(add_fleet("edge", vip_ranges=("10.0.0.0/24",)))
+    await world.write(lambda tx: pools.create(tx, make.pool(health_monitors=(ping.name,))))
+    decide = world.reconcile._decide
+    changed = []
+
+    async def decide_late(tree, decision):
+        """The tenant is quicker than the transaction that stores the choice."""
+        if not changed:
+            changed.append(decision)
+            await world.write(lambda tx: pools.disassociate(tx, POOL, ping.name))
+        await decide(tree, decision)
+
+    world.reconcile._decide = decide_late
+    await world.reconcile.step()
+    assert changed[0].fleet == ""
+    pool = await world.get(POOL)
+    assert failure(pool, (), pool) is None
+    await world.catch_up()
+    assert (await world.get(POOL)).placement.fleet == "fleets/edge"
