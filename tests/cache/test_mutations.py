@@ -1,5 +1,6 @@
 """Each invariant fails when its mechanism is broken: one at a time, and the machine sees it."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Pending
 from xds.cache.gates import Step, Verdict
 from xds.cache.rejections import culprits
+from xds.cache.resource import Resource
 from xds.cache.state import State
 from xds.cache.stream import NodeStream
 from xds.cache.types import CLUSTER
@@ -151,6 +153,31 @@ def what_unsubscribed_counts_as_held(patch):
     patch.setattr(gates, "cluster_missing", lambda state, cluster: None)
 
 
+def versions_of_their_own(patch):
+    """Invariant 9: the same content gets another version each time it is made."""
+    made = itertools.count()
+    packed = Resource.packed.__func__
+
+    def salted(cls, key, body, references=frozenset()):
+        resource = packed(cls, key, body, references)
+        return replace(resource, version=f"{resource.version}-{next(made)}")
+
+    patch.setattr(Resource, "packed", classmethod(salted))
+
+
+def an_old_snapshot_is_served(patch):
+    """Invariant 11: what a stream works towards falls behind what it was given before."""
+    absorb = Cursor.absorb
+
+    def backwards(self, snapshot):
+        touched = absorb(self, snapshot)
+        if snapshot.revision % 3 == 0:
+            self.base = snapshot.with_changes(snapshot.revision - 2, {})
+        return touched
+
+    patch.setattr(Cursor, "absorb", backwards)
+
+
 MUTATIONS: list[tuple[Patch, str]] = [
     (no_gates, r"needs \{"),
     (what_unsubscribed_counts_as_held, r"needs \{"),
@@ -168,6 +195,8 @@ MUTATIONS: list[tuple[Patch, str]] = [
     (the_innocent_are_forgotten, r"\(3, 7\)|\(3\)|\(8\)"),
     (nothing_held_at_reconnect, r"\(10\)|\(8\)"),
     (no_window, r"\(12\)"),
+    (versions_of_their_own, r"\(10\)|\(1\)|\(3"),
+    (an_old_snapshot_is_served, r"\(11\)"),
     (underway_is_forgotten, r"\(12\)|\(3\)|\(10\)|\(6\)"),
 ]
 
