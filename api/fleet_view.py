@@ -5,12 +5,15 @@ sent, is known to the fleet side alone, and comes through this one Protocol. All
 on the event loop, answer from memory and at once.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from lbaas.model.enums import NodeState
+from lbaas.model.health import Health
 from lbaas.model.objects import Capabilities, Fleet, NodeView
+from lbaas.model.reports import Traffic
 from lbaas.model.status import Progress
 
 
@@ -43,6 +46,21 @@ class ResourceView:
     nodes: tuple[NodeVerdict, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficView:
+    """The traffic of an object, summed over the nodes of its fleet, since it was created.
+
+    `reporting` of the fleet's `total` counted nodes have an agent that reports; fewer, and the
+    figures are too low. `time`: the newest report. `members`: of a pool, by member's name.
+    """
+
+    traffic: Traffic
+    reporting: int
+    total: int
+    time: datetime
+    members: Mapping[str, Traffic] = field(default_factory=dict)
+
+
 class FleetView(Protocol):
     """The fleet side as the API sees it."""
 
@@ -67,4 +85,19 @@ class FleetView(Protocol):
 
     def effective(self, fleet: Fleet) -> Capabilities:
         """Gives what the fleet really offers: declared, built, and reported by its nodes."""
+        ...
+
+    def health(self, name: str) -> Health:
+        """Gives the operating status of a tenant's object, as the nodes' agents report it.
+
+        Without an agent, or for a name that is not on a fleet, `lbaas.model.health.NO_AGENT`.
+        """
+        ...
+
+    def traffic(self, name: str) -> TrafficView | None:
+        """Gives the traffic of a VIP or pool; None: no agent has ever reported of its fleet."""
+        ...
+
+    def connection_limits(self, vip: str) -> Mapping[str, int]:
+        """Gives what each node (by its name) of the VIP's fleet now takes; empty: no limit."""
         ...

@@ -2,11 +2,12 @@
 
 import json
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from api.fleet_view import NodeVerdict, ResourceView
+from api.fleet_view import NodeVerdict, ResourceView, TrafficView
 from lbaas.model.capabilities import EVERYTHING, intersection
 from lbaas.model.enums import NodeState
+from lbaas.model.health import NO_AGENT, Health
 from lbaas.model.objects import Capabilities, Fleet, NodeView
 from lbaas.model.status import Progress, StatusDetail
 from tidegate.feedback import Feedback
@@ -157,6 +158,18 @@ class StreamsFleetView:
                 held = refused[key.type_url].last_good_version
             verdicts.append(NodeVerdict(node=node.name, state=state, version=held, message=message))
         return verdicts
+
+    def health(self, name: str) -> Health:  # noqa: ARG002 - agents are joined next
+        """Gives the operating status of an object."""
+        return NO_AGENT
+
+    def traffic(self, name: str) -> TrafficView | None:  # noqa: ARG002 - agents are joined next
+        """Gives the traffic of a VIP or pool."""
+        return None
+
+    def connection_limits(self, vip: str) -> Mapping[str, int]:  # noqa: ARG002 - joined next
+        """Gives what each node takes of a VIP's limit."""
+        return {}
 
     def effective(self, fleet: Fleet) -> Capabilities:
         """Gives what a fleet can really do: declared, built, and known to its nodes."""

@@ -31,6 +31,17 @@ class Move:
     tree: PoolTree | None
 
     @property
+    def pool(self) -> str:
+        """Gives the pool's name."""
+        either = self.new or self.old
+        return "" if either is None else either.pool
+
+    @property
+    def fleets(self) -> tuple[str, ...]:
+        """Gives the fleets (their ids) that are to serve the pool now; () for none."""
+        return () if self.new is None else (self.new.fleet,)
+
+    @property
     def left(self) -> str:
         """Gives the fleet (its id) that the pool left, or ""."""
         if self.old is None or (self.new is not None and self.new.fleet == self.old.fleet):

@@ -56,6 +56,13 @@ class Tracker(Protocol):
         """Takes which objects there are to settle, after everything was read; no others."""
 
 
+class Follower(Protocol):
+    """Who keeps something of its own beside the snapshots: agents' specs, connection limits."""
+
+    def follow(self, moves: Sequence[Move], revision: int) -> None:
+        """Takes what a pass changed, in the same turn of the loop in which it was published."""
+
+
 def _specs(tree: PoolTree) -> set[tuple[str, int]]:
     """Gives what a tree is made of: each object with its last change that matters."""
     return {(obj.name, obj.record.spec_rev) for obj in objects_of(tree)}
@@ -81,11 +88,12 @@ class Reconcile:
         *,
         offered: Callable[[Fleet], Capabilities],
         live_nodes: Callable[[str], int],
+        followers: Sequence[Follower] = (),
     ) -> None:
         """Takes the rooms it stands between.
 
         `offered` gives what a fleet can really do, `live_nodes` how many of its nodes (by the
-        fleet's id) are connected; both enter placement.
+        fleet's id) are connected; both enter placement. `followers` are told of every pass.
         """
         self._store = store
         self._cache = cache
@@ -93,6 +101,7 @@ class Reconcile:
         self._tracker = tracker
         self._offered = offered
         self._live_nodes = live_nodes
+        self._followers = followers
         self._fleets: Mapping[str, Fleet] = {}
         self._service_types: Mapping[str, ServiceType] = {}
         self._wake = asyncio.Event()
@@ -165,6 +174,8 @@ class Reconcile:
             self._cache.advance(fleet, view.revision, diff)
             gone = {key for key, resource in diff.items() if resource is None}
             self._tracker.drop_rejections(f"fleets/{fleet}", gone)
+        for follower in self._followers:
+            follower.follow(moves, view.revision)
         self.revision = view.revision
         if view.whole:
             self._anew = False

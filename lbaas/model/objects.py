@@ -54,12 +54,15 @@ class Placement:
 
     `reason` tells why this fleet was chosen, or holds every fleet's refusal.
     `rev` is the revision of the transaction that decided.
+    `leaving` is the fleet that the pool moves away from and that still serves it, "" for none:
+    it lets go when the new one is live.
     """
 
     fleet: str = ""
     reason: str = ""
     time: datetime = EPOCH
     rev: int = 0
+    leaving: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,11 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One application server. Weight 0 takes no new connections."""
+    """One application server. Weight 0 takes no new connections.
+
+    Deleted or switched off with a `drain_timeout` it drains: `drain_end` is until when, and
+    `drained` is set when that time has come and it leaves its cluster.
+    """
 
     name: str
     address: str
@@ -93,6 +100,8 @@ class Member:
     weight: int = 1
     backup: bool = False
     drain_timeout: timedelta = timedelta(0)
+    drain_end: datetime | None = None
+    drained: bool = False
     record: Record = field(default_factory=Record)
 
 
@@ -209,6 +218,7 @@ class Node:
 
     `joined_rev` is the revision at which it joined; it counts once it is in step with that.
     `counted` is kept over a restart of the control plane, until the node has been gone 30 s.
+    `agent`: an agent has reported for it; `ping`: that agent can send ICMP echo requests.
     """
 
     name: str
@@ -216,11 +226,13 @@ class Node:
     counted: bool = False
     joined_rev: int = 0
     last_seen: datetime = EPOCH
+    agent: bool = False
+    ping: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
-    """What the streams know of a node at this moment."""
+    """What the streams, and the node's agent, know of a node at this moment."""
 
     name: str
     state: NodeState
@@ -229,6 +241,24 @@ class NodeView:
     base_rev: int
     pending: tuple[str, ...]
     last_seen: datetime
+    agent: "AgentView | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentView:
+    """What is known of the agent beside a node. `ping_refusal`: why it cannot ping, "" if it can.
+
+    `envoy_running`: whether the Envoy answers it. `warming`: the clusters and listeners that this
+    Envoy has and does not use yet.
+    """
+
+    connected: bool
+    version: str
+    driver: str
+    ping_refusal: str = ""
+    envoy_running: bool = False
+    warming: tuple[str, ...] = ()
+    last_report: datetime = EPOCH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,12 +300,15 @@ StoredObject = TenantObject | ServiceType | Fleet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolTree:
-    """A pool with all that is rendered with it: living objects only, each sorted by name.
+    """A pool with all that is rendered with it: living objects, each sorted by name.
 
-    `health_monitors` are the associated ones. Deleted pools and their trees do not occur.
+    `members` has those that are deleted and still drain too. `health_monitors` are the associated
+    ones. `unreachable` names the members that take no traffic because a PING monitor of the pool
+    finds them down on most nodes, or has not reached them yet. Deleted pools do not occur.
     """
 
     pool: Pool
     members: tuple[Member, ...] = ()
     health_monitors: tuple[HealthMonitor, ...] = ()
     vips: tuple[Vip, ...] = ()
+    unreachable: frozenset[str] = frozenset()

@@ -19,6 +19,7 @@ PLACEMENTS = select(
     placements.c.reason,
     placements.c.time,
     placements.c.rev,
+    placements.c.leaving,
 )
 MONITORS = select(pool_monitors.c.pool, pool_monitors.c.monitor).order_by(
     pool_monitors.c.pool, pool_monitors.c.monitor
@@ -60,7 +61,9 @@ def joined(
 
 def placement_of(row: AnyRow) -> Placement:
     """Gives the placement in a row of `PLACEMENTS`."""
-    return Placement(fleet=row.fleet, reason=row.reason, time=row.time, rev=row.rev)
+    return Placement(
+        fleet=row.fleet, reason=row.reason, time=row.time, rev=row.rev, leaving=row.leaving
+    )
 
 
 def living(tx: Transaction, name: str) -> Pool:

@@ -26,6 +26,8 @@ def save(tx: Transaction, seen: Sequence[Node]) -> None:
                     "counted": node.counted,
                     "joined_rev": node.joined_rev,
                     "last_seen": node.last_seen,
+                    "agent": node.agent,
+                    "ping": node.ping,
                 }
                 for node in newest.values()
             ],
@@ -47,6 +49,8 @@ def all(tx: Transaction) -> tuple[Node, ...]:  # noqa: A001 - read as `nodes.all
             counted=row.counted,
             joined_rev=row.joined_rev,
             last_seen=row.last_seen,
+            agent=row.agent,
+            ping=row.ping,
         )
         for row in tx.connection.execute(select(nodes).order_by(nodes.c.name))
     )

@@ -86,6 +86,7 @@ def _put(tx: Transaction, pool: str, placement: Placement) -> None:
             reason=placement.reason,
             time=placement.time,
             rev=placement.rev,
+            leaving=placement.leaving,
         )
     )
 

@@ -38,6 +38,16 @@ METADATA = MetaData(
 RECORD = ("uid", "rev", "spec_rev", "live_rev", "deleted_rev", "create_time", "update_time")
 """The columns of a `Record`, on every object's table."""
 
+COUNTERS = (
+    "bytes_in",
+    "bytes_out",
+    "total_connections",
+    "requests",
+    "errors",
+    "refused_connections",
+)
+"""The counters of a `Traffic`; what is open now is not stored."""
+
 
 def _described() -> list[Column[object]]:
     """Gives the columns that every object has beside its own."""
@@ -96,6 +106,7 @@ placements = Table(
     Column("reason", Text, nullable=False),
     Column("time", UtcTime, nullable=False),
     Column("rev", BigInteger, nullable=False),
+    Column("leaving", NAME, nullable=False, comment="the fleet that serves until this one is live"),
 )
 
 members = Table(
@@ -110,6 +121,8 @@ members = Table(
     Column("weight", Integer, nullable=False),
     Column("backup", Boolean, nullable=False),
     Column("drain_timeout", Duration, nullable=False),
+    Column("drain_end", UtcTime, nullable=True),
+    Column("drained", Boolean, nullable=False),
     *_described(),
     UniqueConstraint("pool", "address", "port"),
     Index(None, "project", "name"),
@@ -170,8 +183,9 @@ addresses = Table(
     Column("fleet", NAME, primary_key=True),
     Column("address", Text, primary_key=True),
     Column("port", Integer, primary_key=True, autoincrement=False),
-    Column("vip", NAME, ForeignKey("vips.name", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("vip", NAME, ForeignKey("vips.name", ondelete="CASCADE"), nullable=False),
     Column("allocated", Boolean, nullable=False, comment="the fleet's choice, not the tenant's"),
+    UniqueConstraint("vip", "fleet"),
     comment="Which VIP holds an address and port of a fleet; kept until the VIP is purged.",
 )
 
@@ -210,6 +224,37 @@ nodes = Table(
     Column("counted", Boolean, nullable=False),
     Column("joined_rev", BigInteger, nullable=False),
     Column("last_seen", UtcTime, nullable=False),
+    Column("agent", Boolean, nullable=False),
+    Column("ping", Boolean, nullable=False),
+)
+
+ping_verdicts = Table(
+    "ping_verdicts",
+    METADATA,
+    Column("member", NAME, ForeignKey("members.name", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "monitor",
+        NAME,
+        ForeignKey("health_monitors.name", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+    Column("up", Boolean, nullable=False),
+    comment="What most nodes find by PING. No row: not reached yet, so no traffic.",
+)
+
+traffic = Table(
+    "traffic",
+    METADATA,
+    Column("name", NAME, primary_key=True),
+    Column("node", NAME, primary_key=True),
+    Column("envoy_start", UtcTime, nullable=False),
+    *(
+        Column(f"{counter}{when}", BigInteger, nullable=False)
+        for counter in COUNTERS
+        for when in ("", "_before")
+    ),
+    comment="What each node's Envoy counted since its start, and what those before it did.",
 )
 
 rejections = Table(

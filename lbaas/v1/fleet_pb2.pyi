@@ -234,6 +234,7 @@ class Node(_message.Message):
     PENDING_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`fleets/{fleet}/nodes/{node}`: its `node.cluster` and `node.id`."""
     state: Global___NodeState.Code.ValueType
@@ -256,6 +257,10 @@ class Node(_message.Message):
     def last_seen_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last connected."""
 
+    @_builtins.property
+    def agent(self) -> Global___NodeAgent:
+        """The agent beside it; unset if none has ever reported."""
+
     def __init__(
         self,
         *,
@@ -267,14 +272,65 @@ class Node(_message.Message):
         pending: _abc.Iterable[_builtins.str] | None = ...,
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
+        agent: Global___NodeAgent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_seen_time", b"last_seen_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_revision", b"base_revision", "connected", b"connected", "envoy_version", b"envoy_version", "last_seen_time", b"last_seen_time", "name", b"name", "pending", b"pending", "rejections", b"rejections", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "base_revision", b"base_revision", "connected", b"connected", "envoy_version", b"envoy_version", "last_seen_time", b"last_seen_time", "name", b"name", "pending", b"pending", "rejections", b"rejections", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Node: _TypeAlias = Node  # noqa: Y015
+
+@_typing.final
+class NodeAgent(_message.Message):
+    """The agent beside a node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTED_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DRIVER_FIELD_NUMBER: _builtins.int
+    PING_REFUSAL_FIELD_NUMBER: _builtins.int
+    ENVOY_RUNNING_FIELD_NUMBER: _builtins.int
+    WARMING_FIELD_NUMBER: _builtins.int
+    LAST_REPORT_TIME_FIELD_NUMBER: _builtins.int
+    connected: _builtins.bool
+    """Whether its stream is open now."""
+    version: _builtins.str
+    """Its version."""
+    driver: _builtins.str
+    """How it runs its Envoy: `process`, `container`, or `none`."""
+    ping_refusal: _builtins.str
+    """Why it cannot send ICMP echo requests; empty: it can."""
+    envoy_running: _builtins.bool
+    """Whether the Envoy answers it."""
+    @_builtins.property
+    def warming(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The clusters and listeners that the Envoy has and does not use yet, by name."""
+
+    @_builtins.property
+    def last_report_time(self) -> _timestamp_pb2.Timestamp:
+        """When its last report came."""
+
+    def __init__(
+        self,
+        *,
+        connected: _builtins.bool = ...,
+        version: _builtins.str = ...,
+        driver: _builtins.str = ...,
+        ping_refusal: _builtins.str = ...,
+        envoy_running: _builtins.bool = ...,
+        warming: _abc.Iterable[_builtins.str] | None = ...,
+        last_report_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_report_time", b"last_report_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connected", b"connected", "driver", b"driver", "envoy_running", b"envoy_running", "last_report_time", b"last_report_time", "ping_refusal", b"ping_refusal", "version", b"version", "warming", b"warming"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeAgent: _TypeAlias = NodeAgent  # noqa: Y015
 
 @_typing.final
 class Rejection(_message.Message):

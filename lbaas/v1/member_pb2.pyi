@@ -69,6 +69,7 @@ class Member(_message.Message):
     BACKUP_FIELD_NUMBER: _builtins.int
     DRAIN_TIMEOUT_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
+    DRAIN_END_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/pools/{pool}/members/{member}`. Ids are RFC 1034 labels, at most 63
     characters.
@@ -141,6 +142,10 @@ class Member(_message.Message):
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberVerdict]:
         """How each node of the fleet finds the member. Empty while no agent reports."""
 
+    @_builtins.property
+    def drain_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it drains; unset while it does not. Then it leaves its pool's cluster."""
+
     def __init__(
         self,
         *,
@@ -166,10 +171,11 @@ class Member(_message.Message):
         backup: _builtins.bool = ...,
         drain_timeout: _duration_pb2.Duration | None = ...,
         verdicts: _abc.Iterable[Global___MemberVerdict] | None = ...,
+        drain_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_admin_state_up", b"_admin_state_up", "_weight", b"_weight", "admin_state_up", b"admin_state_up", "create_time", b"create_time", "drain_timeout", b"drain_timeout", "status_detail", b"status_detail", "update_time", b"update_time", "weight", b"weight"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_admin_state_up", b"_admin_state_up", "_weight", b"_weight", "admin_state_up", b"admin_state_up", "create_time", b"create_time", "drain_end_time", b"drain_end_time", "drain_timeout", b"drain_timeout", "status_detail", b"status_detail", "update_time", b"update_time", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_admin_state_up", b"_admin_state_up", "_weight", b"_weight", "address", b"address", "admin_state_up", b"admin_state_up", "backup", b"backup", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "drain_timeout", b"drain_timeout", "etag", b"etag", "labels", b"labels", "name", b"name", "nodes_applied", b"nodes_applied", "nodes_total", b"nodes_total", "operating_status", b"operating_status", "port", b"port", "provisioning_status", b"provisioning_status", "reconciling", b"reconciling", "revision", b"revision", "status_detail", b"status_detail", "uid", b"uid", "update_time", b"update_time", "verdicts", b"verdicts", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_admin_state_up", b"_admin_state_up", "_weight", b"_weight", "address", b"address", "admin_state_up", b"admin_state_up", "backup", b"backup", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "drain_end_time", b"drain_end_time", "drain_timeout", b"drain_timeout", "etag", b"etag", "labels", b"labels", "name", b"name", "nodes_applied", b"nodes_applied", "nodes_total", b"nodes_total", "operating_status", b"operating_status", "port", b"port", "provisioning_status", b"provisioning_status", "reconciling", b"reconciling", "revision", b"revision", "status_detail", b"status_detail", "uid", b"uid", "update_time", b"update_time", "verdicts", b"verdicts", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__admin_state_up: _TypeAlias = _typing.Literal["admin_state_up"]  # noqa: Y015
     _WhichOneofArgType__admin_state_up: _TypeAlias = _typing.Literal["_admin_state_up", b"_admin_state_up"]  # noqa: Y015
@@ -192,12 +198,15 @@ class MemberVerdict(_message.Message):
     OPERATING_STATUS_FIELD_NUMBER: _builtins.int
     FAILED_HEALTH_MONITOR_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node, `fleets/{fleet}/nodes/{node}`."""
     operating_status: _status_pb2.OperatingStatus.Code.ValueType
     """What the node makes of the member."""
     failed_health_monitor: _builtins.str
     """The health monitor that the member fails; empty if it fails none."""
+    cause: _builtins.str
+    """What the check met, in words: `HTTP 503, wanted 200`, `timeout after 2 s`, `connection refused`."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """Since when the node finds so."""
@@ -209,10 +218,11 @@ class MemberVerdict(_message.Message):
         operating_status: _status_pb2.OperatingStatus.Code.ValueType = ...,
         failed_health_monitor: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        cause: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_health_monitor", b"failed_health_monitor", "node", b"node", "operating_status", b"operating_status", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "failed_health_monitor", b"failed_health_monitor", "node", b"node", "operating_status", b"operating_status", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -186,10 +186,15 @@ class Placement(_message.Message):
     FLEET_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    LEAVING_FLEET_FIELD_NUMBER: _builtins.int
     fleet: _builtins.str
     """`fleets/{fleet}`; empty when no fleet can carry the pool as it is."""
     reason: _builtins.str
     """Why this fleet was chosen; when none was, each fleet with its refusal."""
+    leaving_fleet: _builtins.str
+    """The fleet that the pool moves away from and that still serves it, `fleets/{fleet}`; empty when
+    it is not moving. It lets go when the new fleet is live.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When that was decided."""
@@ -200,10 +205,11 @@ class Placement(_message.Message):
         fleet: _builtins.str = ...,
         reason: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        leaving_fleet: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet", "reason", b"reason", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet", "leaving_fleet", b"leaving_fleet", "reason", b"reason", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -223,6 +229,9 @@ class PoolStats(_message.Message):
     NODES_REPORTING_FIELD_NUMBER: _builtins.int
     NODES_TOTAL_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The pool."""
     bytes_in: _builtins.int
@@ -237,9 +246,17 @@ class PoolStats(_message.Message):
     """How many nodes the figures come from."""
     nodes_total: _builtins.int
     """How many nodes count. Fewer reporting than this: the figures are too low."""
+    requests: _builtins.int
+    """Requests to members since the pool was created; connections for TCP and HTTPS."""
+    errors: _builtins.int
+    """Requests that failed: a member answered 5xx or not at all; failed connections for TCP and HTTPS."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When the newest of the reports was made."""
+
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberStats]:
+        """The same, member by member, sorted by name."""
 
     def __init__(
         self,
@@ -252,11 +269,52 @@ class PoolStats(_message.Message):
         nodes_reporting: _builtins.int = ...,
         nodes_total: _builtins.int = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        requests: _builtins.int = ...,
+        errors: _builtins.int = ...,
+        members: _abc.Iterable[Global___MemberStats] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_connections", b"active_connections", "bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "name", b"name", "nodes_reporting", b"nodes_reporting", "nodes_total", b"nodes_total", "time", b"time", "total_connections", b"total_connections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_connections", b"active_connections", "bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "errors", b"errors", "members", b"members", "name", b"name", "nodes_reporting", b"nodes_reporting", "nodes_total", b"nodes_total", "requests", b"requests", "time", b"time", "total_connections", b"total_connections"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PoolStats: _TypeAlias = PoolStats  # noqa: Y015
+
+@_typing.final
+class MemberStats(_message.Message):
+    """Traffic of one member, summed over the nodes of its pool's fleet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ACTIVE_CONNECTIONS_FIELD_NUMBER: _builtins.int
+    TOTAL_CONNECTIONS_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The member."""
+    active_connections: _builtins.int
+    """Connections to the member that are open now."""
+    total_connections: _builtins.int
+    """Connections to the member since it was created."""
+    requests: _builtins.int
+    """Requests to the member since it was created; connections for TCP and HTTPS."""
+    errors: _builtins.int
+    """Requests that failed: it answered 5xx or not at all; failed connections for TCP and HTTPS."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        active_connections: _builtins.int = ...,
+        total_connections: _builtins.int = ...,
+        requests: _builtins.int = ...,
+        errors: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_connections", b"active_connections", "errors", b"errors", "name", b"name", "requests", b"requests", "total_connections", b"total_connections"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberStats: _TypeAlias = MemberStats  # noqa: Y015

@@ -262,6 +262,8 @@ class VipStats(_message.Message):
     NODES_REPORTING_FIELD_NUMBER: _builtins.int
     NODES_TOTAL_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The VIP."""
     bytes_in: _builtins.int
@@ -278,6 +280,10 @@ class VipStats(_message.Message):
     """How many nodes the figures come from."""
     nodes_total: _builtins.int
     """How many nodes count. Fewer reporting than this: the figures are too low."""
+    requests: _builtins.int
+    """Requests of clients since the VIP was created; connections for TCP and HTTPS."""
+    errors: _builtins.int
+    """Requests answered 5xx since the VIP was created; 0 for TCP and HTTPS."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When the newest of the reports was made."""
@@ -294,10 +300,12 @@ class VipStats(_message.Message):
         nodes_reporting: _builtins.int = ...,
         nodes_total: _builtins.int = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        requests: _builtins.int = ...,
+        errors: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_connections", b"active_connections", "bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "name", b"name", "nodes_reporting", b"nodes_reporting", "nodes_total", b"nodes_total", "refused_connections", b"refused_connections", "time", b"time", "total_connections", b"total_connections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_connections", b"active_connections", "bytes_in", b"bytes_in", "bytes_out", b"bytes_out", "errors", b"errors", "name", b"name", "nodes_reporting", b"nodes_reporting", "nodes_total", b"nodes_total", "refused_connections", b"refused_connections", "requests", b"requests", "time", b"time", "total_connections", b"total_connections"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
