@@ -14,7 +14,6 @@ from tidegate.feedback import Feedback
 from tidegate.nodes import NodeRegister, TrackedNode, node_id
 from tidegate.rendering import Place, Renderings
 from xds.cache.cache import SnapshotCache
-from xds.cache.types import Key
 from xds.translate import BUILT, readable
 
 MULTIPLE_MONITORS_SINCE = (1, 40)
@@ -123,18 +122,20 @@ class StreamsFleetView:
             return []
         return [
             ResourceView(
-                type_url=key.type_url,
-                name=key.name,
+                type_url=place.key.type_url,
+                name=place.key.name,
                 version=rendered.resource.version,
                 json=json.dumps(readable(rendered.resource.body)),
                 objects=tuple(sorted(rendered.objects)),
-                nodes=tuple(self._verdicts(rendering.fleet, key, rendered.resource.version)),
+                nodes=tuple(self._verdicts(place, rendered.resource.version)),
             )
-            for key, rendered in sorted(rendering.resources.items())
+            for place, rendered in sorted(
+                rendering.resources.items(), key=lambda each: (each[0].fleet, each[0].key)
+            )
         ]
 
-    def _verdicts(self, fleet: str, key: Key, wanted: str) -> Sequence[NodeVerdict]:
-        now = time.monotonic()
+    def _verdicts(self, place: Place, wanted: str) -> Sequence[NodeVerdict]:
+        now, fleet, key = time.monotonic(), place.fleet, place.key
         verdicts = []
         for node in self._nodes.of(fleet):
             refused = {

@@ -38,20 +38,18 @@ class Move:
 
     @property
     def fleets(self) -> tuple[str, ...]:
-        """Gives the fleets (their ids) that are to serve the pool now; () for none."""
-        return () if self.new is None else (self.new.fleet,)
+        """Gives the fleets (their ids) that are to serve the pool now, its own first."""
+        return () if self.new is None else self.new.fleets
 
     @property
-    def left(self) -> str:
-        """Gives the fleet (its id) that the pool left, or ""."""
-        if self.old is None or (self.new is not None and self.new.fleet == self.old.fleet):
-            return ""
-        return self.old.fleet
+    def left(self) -> frozenset[str]:
+        """Gives the fleets (their ids) that serve the pool no more."""
+        return frozenset(() if self.old is None else self.old.fleets).difference(self.fleets)
 
     @property
     def arrived(self) -> bool:
         """Tells whether the pool comes to a fleet, or leaves its last one."""
-        return (self.old and self.old.fleet) != (self.new and self.new.fleet)
+        return (self.old and self.old.home) != (self.new and self.new.home)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,24 +157,22 @@ def _touched(
     """Gives, per object, where what was published renders it; at the start, all its places.
 
     What changed though nobody in it did, such as the route of a pool's VIP, was touched by the
-    pool. A living object of a pool that left a fleet is judged by the new one alone.
+    pool. A living object is judged by its pool's own fleet alone; one that is deleted has to go
+    from the fleet that the pool leaves, or left, as well.
     """
     touched: dict[str, set[Place]] = {}
     for move in moves:
+        home = move.new and move.new.home
         for rendering in (move.old, move.new):
             if rendering is None:
                 continue
-            left = rendering is move.old and move.left
-            mattering = deleted if left else living | deleted
-            changed = published.get(rendering.fleet, {})
-            keys = rendering.resources if view.whole else rendering.resources.keys() & changed
-            for key in keys:
-                owners = rendering.resources[key].objects
-                mine = mattering & owners
-                if not mine:
-                    mine = mattering & {rendering.pool}
+            for place, rendered in rendering.resources.items():
+                if not view.whole and place.key not in published.get(place.fleet, {}):
+                    continue
+                mattering = living | deleted if place.fleet == home else deleted
+                mine = mattering & rendered.objects or mattering & {rendering.pool}
                 for name in mine:
-                    touched.setdefault(name, set()).add(Place(rendering.fleet, key))
+                    touched.setdefault(name, set()).add(place)
     return touched
 
 

@@ -247,22 +247,36 @@ class Reconcile:
             self._tracker.keep(view.changed)
         for move in moves:
             if move.old is not None and move.left:
-                for name in move.old.spec_revs:
-                    self._tracker.forget_fleet(name, move.left)
+                for fleet in move.left:
+                    for name in move.old.spec_revs:
+                        self._tracker.forget_fleet(name, fleet)
         for impact in impacts(view, moves, published, broken=self._broken):
             self._tracker.track(impact)
 
     def _render(self, tree: PoolTree | None) -> PoolRendering | None:
-        """Gives a placed pool's rendering, None for a pool that is gone or has no place."""
+        """Gives a placed pool's rendering, None for a pool that is gone or has no place.
+
+        While it moves it is rendered on both fleets: the new one is live before the old one
+        lets go.
+        """
         if tree is None or tree.pool.placement is None:
             return None
-        fleet = self._fleets.get(tree.pool.placement.fleet)
-        if fleet is None:
+        placement = tree.pool.placement
+        if placement.fleet not in self._fleets:
             return None
+        fleets = [
+            self._fleets[name]
+            for name in (placement.fleet, placement.leaving)
+            if name in self._fleets
+        ]
         return PoolRendering(
             pool=tree.pool.name,
-            fleet=_fleet_id(fleet.name),
-            resources=translate(tree, fleet),
+            fleets=tuple(_fleet_id(fleet.name) for fleet in fleets),
+            resources={
+                Place(_fleet_id(fleet.name), key): rendered
+                for fleet in fleets
+                for key, rendered in translate(tree, fleet).items()
+            },
             spec_revs={obj.name: obj.record.spec_rev for obj in objects_of(tree)},
         )
 

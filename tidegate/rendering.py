@@ -22,19 +22,27 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolRendering:
-    """One pool's resources on its fleet, and the `spec_rev` of each object in its tree."""
+    """One pool's resources, and the `spec_rev` of each object in its tree.
+
+    `fleets` are the ids of those that serve it: its own first, then the one that it leaves.
+    """
 
     pool: str
-    fleet: str
-    resources: Mapping[Key, Rendered]
+    fleets: tuple[str, ...]
+    resources: Mapping[Place, Rendered]
     spec_revs: Mapping[str, int]
 
+    @property
+    def home(self) -> str:
+        """Gives the fleet that decides whether the pool's objects are live."""
+        return self.fleets[0]
+
     def places_of(self, name: str) -> set[Place]:
-        """Gives where the object is rendered."""
+        """Gives where the object is rendered on the pool's own fleet."""
         return {
-            Place(self.fleet, key)
-            for key, rendered in self.resources.items()
-            if name in rendered.objects
+            place
+            for place, rendered in self.resources.items()
+            if place.fleet == self.home and name in rendered.objects
         }
 
 
@@ -55,16 +63,16 @@ class Renderings:
                 pools.discard(pool)
                 if not pools:
                     del self._pools_of[name]
-            for key in old.resources:
+            for place in old.resources:
                 # A VIP may have gone to a pool that was put before this one.
-                if self._pool_at.get(place := Place(old.fleet, key)) == pool:
+                if self._pool_at.get(place) == pool:
                     del self._pool_at[place]
         if new is not None:
             self.pools[pool] = new
             for name in new.spec_revs:
                 self._pools_of.setdefault(name, set()).add(pool)
-            for key in new.resources:
-                self._pool_at[Place(new.fleet, key)] = pool
+            for place in new.resources:
+                self._pool_at[place] = pool
         return old
 
     def places_of(self, name: str) -> set[Place]:
@@ -85,10 +93,11 @@ class Renderings:
     def on(self, fleet: str) -> dict[Key, Resource]:
         """Gives all that a fleet (by its id) should hold; looks at every pool."""
         return {
-            key: rendered.resource
+            place.key: rendered.resource
             for rendering in self.pools.values()
-            if rendering.fleet == fleet
-            for key, rendered in rendering.resources.items()
+            if fleet in rendering.fleets
+            for place, rendered in rendering.resources.items()
+            if place.fleet == fleet
         }
 
     def owners(self, place: Place) -> Mapping[str, int]:
@@ -99,7 +108,7 @@ class Renderings:
         rendering = self.pools[pool]
         return {
             name: rendering.spec_revs[name]
-            for name in rendering.resources[place.key].objects
+            for name in rendering.resources[place].objects
             if name in rendering.spec_revs
         }
 
@@ -108,19 +117,13 @@ def difference(
     old: PoolRendering | None, new: PoolRendering | None
 ) -> dict[str, dict[Key, Resource | None]]:
     """Gives, per fleet, what changes from one rendering to the next (None: removed)."""
+    before = {} if old is None else old.resources
+    after = {} if new is None else new.resources
     changes: dict[str, dict[Key, Resource | None]] = {}
-    if old is not None:
-        kept = new.resources if new is not None and new.fleet == old.fleet else {}
-        gone = {key: None for key in old.resources if key not in kept}
-        if gone:
-            changes.setdefault(old.fleet, {}).update(gone)
-    if new is not None:
-        before = old.resources if old is not None and old.fleet == new.fleet else {}
-        put = {
-            key: rendered.resource
-            for key, rendered in new.resources.items()
-            if key not in before or before[key].resource.version != rendered.resource.version
-        }
-        if put:
-            changes.setdefault(new.fleet, {}).update(put)
+    for place in before.keys() - after.keys():
+        changes.setdefault(place.fleet, {})[place.key] = None
+    for place, rendered in after.items():
+        had = before.get(place)
+        if had is None or had.resource.version != rendered.resource.version:
+            changes.setdefault(place.fleet, {})[place.key] = rendered.resource
     return changes

@@ -12,11 +12,13 @@ CLUSTERS, ENDPOINTS = Key(CLUSTER, POOL), Key(ENDPOINT, POOL)
 def rendering(fleet: str = "edge", *, endpoints: bytes = b"1", members: int = 1) -> PoolRendering:
     names = [f"{POOL}/members/m{number}" for number in range(members)]
     resources = {
-        CLUSTERS: Rendered(Resource.packed(CLUSTERS, b"c"), frozenset({POOL})),
-        ENDPOINTS: Rendered(Resource.packed(ENDPOINTS, endpoints), frozenset({POOL, *names})),
+        Place(fleet, CLUSTERS): Rendered(Resource.packed(CLUSTERS, b"c"), frozenset({POOL})),
+        Place(fleet, ENDPOINTS): Rendered(
+            Resource.packed(ENDPOINTS, endpoints), frozenset({POOL, *names})
+        ),
     }
     revs = {POOL: 3, **{name: 4 + number for number, name in enumerate(names)}}
-    return PoolRendering(pool=POOL, fleet=fleet, resources=resources, spec_revs=revs)
+    return PoolRendering(pool=POOL, fleets=(fleet,), resources=resources, spec_revs=revs)
 
 
 def test_only_what_changed_is_published():
