@@ -87,7 +87,7 @@ def all_cases() -> Iterator[Case]:
 
 def _tree(project: str, given: Mapping[str, object]) -> PoolTree:
     """Builds the tree from short ids; lists are sorted by name, as the store gives them."""
-    unknown = given.keys() - {"pool", "members", "health_monitors", "vips"}
+    unknown = given.keys() - {"pool", "members", "health_monitors", "vips", "unreachable"}
     assert not unknown, f"a case has no {unknown}"
     pool = Pool(**_object(given["pool"], f"{project}/pools"))
     members = [Member(**_object(each, f"{pool.name}/members")) for each in given.get("members", ())]
@@ -100,6 +100,9 @@ def _tree(project: str, given: Mapping[str, object]) -> PoolTree:
         members=tuple(sorted(members, key=_name)),
         health_monitors=tuple(sorted(monitors, key=_name)),
         vips=tuple(sorted(vips, key=_name)),
+        unreachable=frozenset(
+            f"{pool.name}/members/{each}" for each in given.get("unreachable", ())
+        ),
     )
 
 
@@ -122,7 +125,8 @@ def _object(given: Fields, collection: str) -> Fields:
     fields = dict(given)
     name = f"{collection}/{fields.pop('id')}"
     uid = fields.pop("uid", f"uid of {name}")
-    return {"name": name, "record": Record(uid=uid), **_read(fields)}
+    record = Record(uid=uid, deleted_rev=fields.pop("deleted_rev", 0))
+    return {"name": name, "record": record, **_read(fields)}
 
 
 def _read(fields: Fields) -> Fields:

@@ -25,7 +25,7 @@ def test_every_combination_has_a_case() -> None:
     pools = {(case.tree.pool.protocol, case.tree.pool.lb_method) for case in CASES}
     assert pools == {(protocol, method) for protocol in Protocol for method in LbMethod}
     checks = {monitor.type for case in CASES for monitor in case.tree.health_monitors}
-    assert checks == set(HealthMonitorType) - {HealthMonitorType.PING}
+    assert checks == set(HealthMonitorType)
 
 
 def test_rewrite_keeps_the_hand_written_part_and_removes_what_is_stale(tmp_path) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from lbaas.model.capabilities import missing, needed
-from lbaas.model.enums import HealthMonitorType, LbMethod, SessionPersistenceType
+from lbaas.model.enums import LbMethod, SessionPersistenceType
 from lbaas.model.errors import FailedPrecondition
 from lbaas.model.objects import Record, SessionPersistence
 from tests.translate.trees import FLEET, POOL, member, monitor, pool, tree, vip
@@ -63,12 +63,8 @@ def test_what_is_not_rendered_moves_no_version() -> None:
 @pytest.mark.parametrize(
     ("changed", "word"),
     [
-        ({"health_monitors": (monitor(type=HealthMonitorType.PING),)}, "PING"),
-        ({"vips": (vip(connection_limit=10),)}, "connection_limit"),
-        *(
-            ({"vips": (vip(session_persistence=SessionPersistence(type=cookie)),)}, cookie)
-            for cookie in (SessionPersistenceType.HTTP_COOKIE, SessionPersistenceType.APP_COOKIE)
-        ),
+        ({"vips": (vip(session_persistence=SessionPersistence(type=cookie)),)}, cookie)
+        for cookie in (SessionPersistenceType.HTTP_COOKIE, SessionPersistenceType.APP_COOKIE)
     ],
 )
 def test_what_is_not_built_is_refused_by_name(changed, word) -> None:

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from lbaas.model.capabilities import EVERYTHING, missing, needed
 from lbaas.model.enums import HealthMonitorType, LbMethod, Protocol, SessionPersistenceType
-from lbaas.model.objects import Capabilities, Fleet, PoolTree, Vip
+from lbaas.model.objects import Capabilities, Fleet, HealthMonitor, PoolTree, Vip
 from xds.cache.resource import Resource
 from xds.cache.types import Key
 from xds.translate.cluster import build_by_source, build_cluster, by_source
@@ -17,16 +17,16 @@ from xds.translate.errors import NotBuilt
 from xds.translate.listener import build_listener
 from xds.translate.route import build_route
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """Moves with every change of what is rendered: the same revision and translator give the same
 resources everywhere."""
 
 BUILT: Final = Capabilities(
     lb_methods=EVERYTHING.lb_methods,
     protocols=EVERYTHING.protocols,
-    health_monitor_types=EVERYTHING.health_monitor_types - {HealthMonitorType.PING},
+    health_monitor_types=EVERYTHING.health_monitor_types,
     session_persistences=frozenset({SessionPersistenceType.SOURCE_IP}),
-    connection_limit=False,
+    connection_limit=True,
     multiple_monitors=True,
 )
 """What can be rendered. No fleet offers more, so trees that need more are never placed."""
@@ -54,19 +54,24 @@ def translate(tree: PoolTree, fleet: Fleet) -> dict[Key, Rendered]:
 
 def _messages(tree: PoolTree, fleet: Fleet) -> Iterator[tuple[Message, frozenset[str]]]:
     pool = tree.pool
-    monitors = [monitor for monitor in tree.health_monitors if monitor.admin_state_up]
+    monitors = [monitor for monitor in tree.health_monitors if _is_envoys(monitor)]
     vips = [vip for vip in tree.vips if _is_rendered(vip)]
     checked = frozenset({pool.name, *(monitor.name for monitor in tree.health_monitors)})
     yield build_cluster(pool, monitors), checked
     if any(_cluster_of(tree, vip) != pool.name for vip in vips):
         yield build_by_source(pool, monitors), checked
     members = frozenset({pool.name, *(member.name for member in tree.members)})
-    yield build_endpoints(pool, tree.members), members
+    yield build_endpoints(pool, tree.members, unreachable=tree.unreachable), members
     for vip in vips:
         cluster, hashed = _cluster_of(tree, vip), _is_hashed(tree, vip)
         yield build_listener(vip, fleet, cluster=cluster, hashed=hashed), frozenset({vip.name})
         if vip.protocol is Protocol.HTTP:
             yield build_route(vip, cluster=cluster, hashed=hashed), frozenset({vip.name})
+
+
+def _is_envoys(monitor: HealthMonitor) -> bool:
+    """Tells whether Envoy checks it: agents ping, and what they find reaches the endpoints."""
+    return monitor.admin_state_up and monitor.type is not HealthMonitorType.PING
 
 
 def _is_rendered(vip: Vip) -> bool:
