@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lbaas.model.enums import OperatingStatus, ProvisioningStatus
+from lbaas.model.health import NO_AGENT, Health
 from lbaas.model.objects import EPOCH, Pool, Record, Rejection, TenantObject, Vip
+
+_SETTLED = frozenset({ProvisioningStatus.ACTIVE, ProvisioningStatus.INACTIVE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,23 +130,39 @@ def provisioning(
 
 
 def status_of(
-    obj: TenantObject, *, rejections: Sequence[Rejection], pool: Pool | None, progress: Progress
+    obj: TenantObject,
+    *,
+    rejections: Sequence[Rejection],
+    pool: Pool | None,
+    progress: Progress,
+    health: Health = NO_AGENT,
 ) -> Status:
     """Gives the whole status of a tenant's object.
 
-    Operating status needs the agents' reports; until a node has an agent it is UNKNOWN, NO_AGENT.
+    `health` is what the agents make of it. There is one detail for both statuses: what keeps the
+    object from being live comes first, then why it does not serve.
     """
     failed = failure(obj, rejections, pool)
     code = provisioning(obj.record, admin_state_up=obj.admin_state_up, failed=failed)
     detail = failed
-    if detail is None and code not in {ProvisioningStatus.ACTIVE, ProvisioningStatus.INACTIVE}:
+    if detail is None and code not in _SETTLED:
         detail = progress.waiting or _unconfirmed(progress)
-    if detail is None and code is ProvisioningStatus.ACTIVE:
-        detail = StatusDetail(
-            reason="NO_AGENT", message="no agent reports the health of this fleet's nodes"
-        )
-    return Status(
-        provisioning=code, operating=OperatingStatus.UNKNOWN, detail=detail, progress=progress
+    if detail is None:
+        detail = _ailment(health, settled=code in _SETTLED)
+    return Status(provisioning=code, operating=health.status, detail=detail, progress=progress)
+
+
+def _ailment(health: Health, *, settled: bool) -> StatusDetail | None:
+    """Gives why the object does not serve; that nobody can tell is no reason why it pends."""
+    if not health.reason or (not settled and health.status is OperatingStatus.UNKNOWN):
+        return None
+    node = health.node
+    return StatusDetail(
+        reason=health.reason,
+        message=health.message,
+        fleet=node.partition("/nodes/")[0],
+        node=node,
+        time=health.time,
     )
 
 

@@ -1,6 +1,7 @@
 """Status: a pure function of stored facts, in which nothing is stuck."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from lbaas.model.enums import OperatingStatus
 from lbaas.model.enums import ProvisioningStatus as P
+from lbaas.model.health import NO_AGENT, Health
 from lbaas.model.objects import EPOCH, Placement, Record, Rejection
 from lbaas.model.status import Progress, StatusDetail, status_of
 from tests.model.samples import MEMBER, MONITOR, POOL, VIP
@@ -29,9 +31,17 @@ def rejection(*objects):
     )
 
 
-def status(obj, *, rejections=(), pool=PLACED, progress=Progress(), **record):  # noqa: B008
+def status(
+    obj,
+    *,
+    rejections=(),
+    pool=PLACED,
+    progress=Progress(),  # noqa: B008
+    health=NO_AGENT,
+    **record,
+):
     changed = replace(obj, record=Record(**record))
-    return status_of(changed, rejections=rejections, pool=pool, progress=progress)
+    return status_of(changed, rejections=rejections, pool=pool, progress=progress, health=health)
 
 
 @pytest.mark.parametrize(
@@ -109,10 +119,53 @@ def test_what_pends_says_for_what_it_waits():
     assert status(VIP, progress=waiting, spec_rev=5).detail.reason == "NODE_NOT_ACKING"
 
 
-def test_what_is_live_has_no_agent_yet():
-    assert status(VIP, spec_rev=5, live_rev=5).detail.reason == "NO_AGENT"
-    off = replace(VIP, admin_state_up=False)
-    assert status(off, spec_rev=5, live_rev=5).detail is None
+def test_what_is_live_and_unseen_says_that_there_is_no_agent():
+    got = status(VIP, spec_rev=5, live_rev=5)
+    assert (got.operating, got.detail.reason) == (OperatingStatus.UNKNOWN, "NO_AGENT")
+
+
+DOWN = Health(
+    status=OperatingStatus.DEGRADED,
+    reason="MEMBERS_DOWN",
+    message="1 of 3 members is OFFLINE",
+    node="fleets/edge/nodes/e3",
+    time=datetime(2031, 5, 4, tzinfo=UTC),
+)
+
+
+def test_the_operating_status_is_what_the_agents_make_of_it():
+    got = status(POOL, health=DOWN, spec_rev=5, live_rev=5)
+    assert (got.provisioning, got.operating) == (P.ACTIVE, OperatingStatus.DEGRADED)
+    assert got.detail == StatusDetail(
+        reason="MEMBERS_DOWN",
+        message="1 of 3 members is OFFLINE",
+        fleet="fleets/edge",
+        node="fleets/edge/nodes/e3",
+        time=DOWN.time,
+    )
+    well = Health(status=OperatingStatus.ONLINE)
+    assert status(POOL, health=well, spec_rev=5, live_rev=5).detail is None
+
+
+def test_what_keeps_it_from_being_live_is_told_first():
+    refused = status(VIP, health=DOWN, rejections=[rejection((VIP.name, 5))], spec_rev=5)
+    assert (refused.operating, refused.detail.reason) == (
+        OperatingStatus.DEGRADED,
+        "REJECTED_BY_ENVOY",
+    )
+    missing = Progress(total=1, missing=(("fleets/edge/nodes/e3", VIP.name),))
+    pending = status(VIP, health=DOWN, progress=missing, spec_rev=5)
+    assert pending.detail.reason == "NOT_CONFIRMED_YET"
+
+
+def test_a_member_that_was_deleted_says_that_it_drains():
+    drains = Health(status=OperatingStatus.DRAINING, reason="DRAINING", message="until 14:03:20")
+    got = status(MEMBER, health=drains, spec_rev=5, live_rev=5, deleted_rev=6)
+    assert (got.provisioning, got.detail.reason) == (P.PENDING_DELETE, "DRAINING")
+
+
+def test_that_nobody_can_tell_is_no_reason_why_it_pends():
+    assert status(VIP, spec_rev=5).detail is None
 
 
 revisions = st.integers(0, 20)
