@@ -9,9 +9,7 @@ and in batches when it is not.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
@@ -21,12 +19,12 @@ from lbaas.store.store import Store
 from tidegate.impact import Impact
 from tidegate.nodes import NodeRegister, TrackedNode, node_id
 from tidegate.outbox import Outbox, store_verdicts
+from tidegate.refusals import Refusals
 from tidegate.rendering import Place, Renderings
+from tidegate.unsettled import Unsettled, Unsettleds
 from xds.cache.cache import SnapshotCache
-from xds.cache.resource import Resource
 from xds.cache.stream import NodeStream
-from xds.cache.types import ADDRESS, LISTENER, Key, RejectedVersion
-from xds.translate import VERSION
+from xds.cache.types import Key, RejectedVersion
 
 log = structlog.get_logger("tidegate.feedback")
 
@@ -41,25 +39,6 @@ SWEEP_SECONDS = 1.0
 
 SWEPT = 1000
 """How many objects one such look takes: about a hundredth of the time, however many wait."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Unsettled:
-    """An object whose newest revision is not live (or, deleted, not gone) everywhere yet.
-
-    `rev` is the object's, to be written when it is live. `impact` has the places its changes
-    touched, each with the revision of the fleet's snapshot that brought the change, which the
-    streams have to confirm; `watched` also what those places refer to.
-    `placed` False: its pool has no fleet or it has no address, so nothing can confirm it.
-    """
-
-    name: str
-    uid: str
-    rev: int
-    deleted: bool = False
-    placed: bool = True
-    impact: dict[Place, int] = field(default_factory=dict)
-    watched: dict[Place, int] = field(default_factory=dict)
 
 
 class Feedback:
@@ -80,12 +59,16 @@ class Feedback:
         """Takes the rooms it stands between."""
         self._store = store
         self._cache = cache
-        self._renderings = renderings
         self._nodes = nodes
-        self._unsettled: dict[str, Unsettled] = {}
-        self._at: dict[Place, set[str]] = {}
-        self._rejections: dict[tuple[str, str, Key], Rejection] = {}
+        self._unsettled = Unsettleds(cache)
         self.outbox = Outbox()
+        self._refusals = Refusals(
+            cache=cache,
+            renderings=renderings,
+            nodes=nodes,
+            unsettled=self._unsettled,
+            outbox=lambda: self.outbox,
+        )
         self._to_sweep: list[str] = []
         self.on_lost: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
@@ -105,8 +88,10 @@ class Feedback:
             entry = None
         if entry is None:
             entry = Unsettled(name=impact.name, uid=impact.uid, rev=0)
-            self._unsettled[impact.name] = entry
-        changed = impact.rev > entry.rev or impact.deleted != entry.deleted
+            self._unsettled.add(entry)
+        drained = entry.drain_end is not None and impact.drain_end is None
+        changed = impact.rev > entry.rev or impact.deleted != entry.deleted or drained
+        entry.drain_end = impact.drain_end
         entry.rev = max(entry.rev, impact.rev)
         entry.deleted = impact.deleted
         entry.placed = impact.placed
@@ -114,9 +99,10 @@ class Feedback:
             # A neighbour's newer change to the same resource does not put this object off.
             if changed or impact.arrived or place not in entry.impact:
                 entry.impact[place] = impact.published
-        self._watch(entry)
+        self._unsettled.watch(entry)
         if changed and not entry.deleted:
-            self._blame_again(entry)
+            self._refusals.blame_again(entry)
+            self._wake.set()
         self._evaluate(entry)
 
     def forget(self, name: str) -> None:
@@ -125,22 +111,18 @@ class Feedback:
         self.outbox.gone.pop(name, None)
         entry = self._unsettled.get(name)
         if entry is not None:
-            self._settle(entry)
+            self._unsettled.drop(entry)
 
     def keep(self, names: Collection[str]) -> None:
         """Takes which objects there are to settle, after everything was read; no others.
 
         What was refused of resources that nobody wants any more is history.
         """
-        for name in [name for name in self._unsettled if name not in names]:
-            self.forget(name)
-        unwanted = [
-            identity
-            for identity in self._rejections
-            if not self._renderings.wanted(Place(_fleet_id(identity[0]), identity[2]))
-        ]
-        for identity in unwanted:
-            self._clear(identity)
+        for name in self._unsettled.names():
+            if name not in names:
+                self.forget(name)
+        self._refusals.keep_wanted()
+        self._wake.set()
 
     def forget_fleet(self, name: str, fleet: str) -> None:
         """Takes that an object left a fleet: nothing there decides about it any more.
@@ -152,29 +134,16 @@ class Feedback:
             entry.impact = {
                 place: since for place, since in entry.impact.items() if place.fleet != fleet
             }
-            self._watch(entry)
+            self._unsettled.watch(entry)
 
     def drop_rejections(self, fleet: str, keys: Collection[Key]) -> None:
         """Takes that resources are gone from a fleet: what was refused of them is history."""
-        if not keys:
-            return
-        for refused in [each for each in self._rejections if each[0] == fleet]:
-            if refused[2] in keys:
-                self._clear(refused)
+        self._refusals.drop(fleet, keys)
+        self._wake.set()
 
     def restore(self, rejections: Iterable[Rejection]) -> None:
         """Takes the rejections that the store kept over a restart."""
-        for rejection in rejections:
-            key = Key(rejection.type_url, rejection.resource)
-            fleet, node = rejection.fleet, node_id(rejection.node)
-            self._rejections[fleet, node, key] = rejection
-            last_good = (
-                Resource(key, rejection.last_good_version, rejection.last_good)
-                if rejection.last_good
-                else None
-            )
-            refused = RejectedVersion(key, rejection.version, rejection.message, last_good)
-            self._cache.restore_rejection(fleet.removeprefix("fleets/"), node, refused)
+        self._refusals.restore(rejections)
 
     # -- what the fleet view asks ----------------------------------------------------------
 
@@ -184,8 +153,7 @@ class Feedback:
 
     def rejections_at(self, fleet: str, node: str) -> list[Rejection]:
         """Gives what a node (by its id) of a fleet (by its id) refuses."""
-        name = f"fleets/{fleet}"
-        return [each for (f, n, _), each in self._rejections.items() if f == name and n == node]
+        return self._refusals.at(fleet, node)
 
     # -- what the streams say (xds.cache.Observer) -----------------------------------------
 
@@ -219,142 +187,33 @@ class Feedback:
         """Takes that a node runs the wanted version of these resources."""
         self._hear(stream)
         for key in keys:
-            refused = (f"fleets/{stream.fleet}", stream.node.id, key)
-            if refused in self._rejections:
-                self._clear(refused)
+            self._refusals.confirmed(stream.fleet, stream.node.id, key)
             self._evaluate_at(Place(stream.fleet, key))
 
     def rejected(self, stream: NodeStream, refused: RejectedVersion) -> None:
         """Takes that a node refused a version, with Envoy's own words."""
-        place = Place(stream.fleet, refused.key)
-        rejection = Rejection(
-            fleet=f"fleets/{stream.fleet}",
-            node=f"fleets/{stream.fleet}/nodes/{stream.node.id}",
-            type_url=refused.key.type_url,
-            resource=refused.key.name,
-            version=refused.version,
-            message=refused.message,
-            objects=self._culprits(place, refused.version),
-            time=datetime.now(UTC),
-            last_good=b"" if refused.last_good is None else refused.last_good.body,
-            last_good_version="" if refused.last_good is None else refused.last_good.version,
-            translator_version=VERSION,
-        )
-        log.warning(
-            "configuration rejected",
-            node=rejection.node,
-            resource=rejection.resource,
-            version=rejection.version,
-            error=rejection.message,
-        )
-        identity = (rejection.fleet, stream.node.id, refused.key)
-        self._rejections[identity] = rejection
-        self.outbox.rejected[identity] = rejection
-        self.outbox.cleared.discard(identity)
+        self._refusals.add(stream, refused)
         self._wake.set()
         self._hear(stream)
 
-    def _culprits(self, place: Place, version: str) -> tuple[tuple[str, int], ...]:
-        """Gives the objects that a refused resource is blamed on, with their spec_rev.
-
-        Those whose change it brought and that are not live yet; if there is none (a node refuses
-        what others took), the object that bears the resource's name. Of a version that is not
-        wanted any more nobody: what is wanted now has its own answer to come.
-        """
-        snapshot = self._cache.snapshot(place.fleet)
-        wanted = snapshot.get(place.key) if snapshot else None
-        if wanted is None or wanted.version != version:
-            return ()
-        owners = self._renderings.owners(place)
-        named = [name for name in owners if place.key.name.startswith(name)]
-        if place.key.type_url == LISTENER and named:
-            # An address that cannot be bound, whoever's change made the listener anew.
-            return tuple(sorted((name, owners[name]) for name in named))
-        entries = (self._unsettled[name] for name in self._at.get(place, ()))
-        changed = sorted(
-            (entry.name, entry.rev)
-            for entry in entries
-            if place in entry.impact and not entry.deleted
-        )
-        if changed:
-            return tuple(changed)
-        return tuple(sorted((name, owners[name]) for name in named or owners))
-
-    def _blame_again(self, entry: Unsettled) -> None:
-        """Keeps an object in ERROR whose change left what was refused as it was.
-
-        That is not sent again, so no node will say anything about it.
-        """
-        for place in self._renderings.places_of(entry.name):
-            wanted = self._cache.snapshot(place.fleet)
-            resource = wanted.get(place.key) if wanted else None
-            for node in self._nodes.of(place.fleet):
-                identity = (f"fleets/{place.fleet}", node_id(node.name), place.key)
-                rejection = self._rejections.get(identity)
-                if rejection is None or resource is None:
-                    continue
-                blamed = dict(rejection.objects)
-                if rejection.version == resource.version and entry.name in blamed:
-                    blamed[entry.name] = entry.rev
-                    again = replace(rejection, objects=tuple(sorted(blamed.items())))
-                    self._rejections[identity] = self.outbox.rejected[identity] = again
-                    self.outbox.cleared.discard(identity)
-                    self._wake.set()
-
     # -- settling ------------------------------------------------------------------------
 
-    def _watch(self, entry: Unsettled) -> None:
-        """Keeps the index from places to unsettled objects: the impact and what it refers to."""
-        wanted = dict(entry.impact) if entry.deleted else self._closure(entry.impact)
-        for place in entry.watched.keys() - wanted:
-            self._unwatch(entry.name, place)
-        for place in wanted.keys() - entry.watched:
-            self._at.setdefault(place, set()).add(entry.name)
-        entry.watched = wanted
-
-    def _unwatch(self, name: str, place: Place) -> None:
-        names = self._at[place]
-        names.discard(name)
-        if not names:
-            del self._at[place]
-
-    def _closure(self, impact: Mapping[Place, int]) -> dict[Place, int]:
-        """Gives the places and all that their resources refer to: listener, route, cluster...
-
-        Each at the newest revision at which it is needed.
-        """
-        found: dict[Place, int] = {}
-        todo = list(impact.items())
-        while todo:
-            place, since = todo.pop()
-            if found.get(place, -1) >= since:
-                continue
-            found[place] = since
-            snapshot = self._cache.snapshot(place.fleet)
-            resource = snapshot.get(place.key) if snapshot else None
-            if resource is not None:
-                todo.extend(
-                    (Place(place.fleet, key), since)
-                    for key in resource.references
-                    if key.type_url != ADDRESS
-                )
-        return found
-
     def _evaluate_at(self, place: Place) -> None:
-        for name in tuple(self._at.get(place, ())):
-            self._evaluate(self._unsettled[name])
+        for entry in self._unsettled.at(place):
+            self._evaluate(entry)
 
     def _evaluate_fleet(self, fleet: str) -> None:
-        for entry in tuple(self._unsettled.values()):
-            if not entry.watched or any(place.fleet == fleet for place in entry.watched):
-                self._evaluate(entry)
+        for entry in self._unsettled.on(fleet):
+            self._evaluate(entry)
 
     def _evaluate(self, entry: Unsettled) -> None:
         """Moves an object to the outbox if it is live, or gone, everywhere it must be."""
         if entry.deleted:
             self.outbox.live.pop(entry.name, None)
             self.outbox.gone.pop(entry.name, None)
-            if all(self._confirmed(entry, node) for node in self._holders(entry)):
+            if entry.drain_end is None and all(
+                self._confirmed(entry, node) for node in self._holders(entry)
+            ):
                 self.outbox.gone[entry.name] = entry.rev
                 self._wake.set()
             return
@@ -390,15 +249,6 @@ class Feedback:
     def _save(self, tracked: TrackedNode) -> None:
         self.outbox.forgotten.discard(tracked.name)
         self.outbox.nodes[tracked.name] = tracked.stored()
-        self._wake.set()
-
-    def _clear(self, identity: tuple[str, str, Key]) -> None:
-        del self._rejections[identity]
-        self._cache.forget_rejections(
-            identity[0].removeprefix("fleets/"), [identity[2]], node=identity[1]
-        )
-        self.outbox.rejected.pop(identity, None)
-        self.outbox.cleared.add(identity)
         self._wake.set()
 
     # -- writing ---------------------------------------------------------------------------
@@ -437,12 +287,7 @@ class Feedback:
                     and entry.rev <= rev
                     and (not entry.deleted or name in each.gone)
                 ):
-                    self._settle(entry)
-
-    def _settle(self, entry: Unsettled) -> None:
-        del self._unsettled[entry.name]
-        for place in entry.watched:
-            self._unwatch(entry.name, place)
+                    self._unsettled.drop(entry)
 
     def sweep(self) -> None:
         """Looks again at some of what waits, each in its turn.
@@ -453,7 +298,7 @@ class Feedback:
         for stream in self._nodes.arriving():
             self._hear(stream)
         if not self._to_sweep:
-            self._to_sweep = list(self._unsettled)
+            self._to_sweep = list(self._unsettled.names())
         turn, self._to_sweep = self._to_sweep[:SWEPT], self._to_sweep[SWEPT:]
         for name in turn:
             entry = self._unsettled.get(name)
@@ -473,8 +318,8 @@ class Feedback:
             self._wake.set()
         away = {(f"fleets/{node.fleet}", node_id(node.name)) for node in (*lost, *gone)}
         if away:
-            for identity in [each for each in self._rejections if each[:2] in away]:
-                self._clear(identity)
+            self._refusals.forget_nodes(away)
+            self._wake.set()
         for fleet in {node.fleet for node in lost}:
             self._evaluate_fleet(fleet)
         if lost:
@@ -489,7 +334,3 @@ class Feedback:
             soon = min(SWEEP_SECONDS, self._nodes.next_expiry() or SWEEP_SECONDS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._nodes_changed.wait(), soon)
-
-
-def _fleet_id(name: str) -> str:
-    return name.removeprefix("fleets/")

@@ -13,6 +13,7 @@ from lbaas.model.status import Progress, StatusDetail
 from tidegate.feedback import Feedback
 from tidegate.nodes import NodeRegister, TrackedNode, node_id
 from tidegate.rendering import Place, Renderings
+from tidegate.unsettled import Unsettled
 from xds.cache.cache import SnapshotCache
 from xds.translate import BUILT, readable
 
@@ -69,7 +70,7 @@ class StreamsFleetView:
             applied=applied,
             total=len(nodes),
             missing=tuple(sorted({(node.name, place.key.name) for node, place in missing})),
-            waiting=self._waiting(places, nodes, missing),
+            waiting=_draining(entry) or self._waiting(places, nodes, missing),
         )
 
     def _waiting(
@@ -189,6 +190,17 @@ class StreamsFleetView:
                 ),
             )
         return offered
+
+
+def _draining(entry: Unsettled | None) -> StatusDetail | None:
+    """Gives why a member that was deleted is still there: it drains."""
+    if entry is None or entry.drain_end is None:
+        return None
+    return StatusDetail(
+        reason="DRAINING",
+        message=f"it takes nothing new, and leaves at {entry.drain_end:%H:%M:%S} UTC",
+        time=entry.drain_end,
+    )
 
 
 def _older_than(version: str, wanted: tuple[int, int]) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import datetime
 
 from lbaas.model import names
 from lbaas.model.objects import (
@@ -60,7 +61,7 @@ class Impact:
     `published` is the revision under which that was published: the streams know no other.
     `placed` False: no node can confirm it yet, its pool or its address has no place.
     `arrived`: its pool comes to a fleet, so that all of it was published anew though nobody
-    wrote the object.
+    wrote the object. `drain_end`: until when a member that was deleted serves on.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Impact:
     deleted: bool = False
     placed: bool = True
     arrived: bool = False
+    drain_end: datetime | None = None
 
 
 def impacts(
@@ -95,6 +97,13 @@ def impacts(
         for move in moves
         if move.arrived and move.tree is not None
         for obj in objects_of(move.tree)
+    }
+    draining = {
+        member.name: member.drain_end
+        for move in moves
+        if move.tree is not None
+        for member in move.tree.members
+        if member.record.deleted_rev and not member.drained
     }
     for name, (obj, placed) in pending.items():
         places = frozenset(touched.get(name, ()))
@@ -121,6 +130,7 @@ def impacts(
             published=view.revision,
             touched=places,
             deleted=True,
+            drain_end=draining.get(name),
         )
 
 
@@ -134,7 +144,8 @@ def _pending(view: View, moves: Sequence[Move]) -> dict[str, tuple[TenantObject,
     pending: dict[str, tuple[TenantObject, bool]] = {}
     for move in moves:
         for obj in () if move.tree is None else objects_of(move.tree):
-            if obj.record.spec_rev <= obj.record.live_rev or obj.name in pending:
+            record = obj.record
+            if record.spec_rev <= record.live_rev or record.deleted_rev or obj.name in pending:
                 continue
             if view.whole or move.arrived or obj.name in view.changed:
                 pending[obj.name] = obj, _can_be_live(obj, placed=move.new is not None)
