@@ -11,7 +11,7 @@ from lbaas.model.filter import EVERY, Filter
 from lbaas.model.names import MEMBER, POOL, leaf, pool_of_member, project_of
 from lbaas.model.objects import Member, Pool
 from lbaas.model.rules import changed_immutables, check_member, check_members, rendered
-from lbaas.store import quotas
+from lbaas.store import drains, quotas
 from lbaas.store.feed import Action
 from lbaas.store.parents import of_pool
 from lbaas.store.shelf import check_etag, chunks
@@ -62,14 +62,15 @@ def get(tx: Transaction, name: str) -> Member:
 def update(
     tx: Transaction, name: str, change: Callable[[Member], Member], *, etag: str = ""
 ) -> Member:
-    """Changes a member; no difference, no write.
+    """Changes a member; no difference, no write. Switched off with a `drain_timeout` it drains.
 
     Raises:
         NotFound, Aborted (etag), InvalidArgument, FailedPrecondition (being deleted).
     """
     before = MEMBERS.living(tx, name)
     check_etag(name, before.record, etag)
-    after = dataclasses.replace(change(before), name=name, record=before.record)
+    wanted = dataclasses.replace(change(before), name=name, record=before.record)
+    after = drains.settled(tx, before, wanted)
     if after == before:
         return before
     violations = (*check_member(after, policy=tx.policy), *changed_immutables(before, after))
@@ -81,15 +82,32 @@ def update(
 
 
 def delete(tx: Transaction, name: str, *, etag: str = "") -> Member:
-    """Marks a member deleted; its row goes when every Envoy has let go of it."""
+    """Marks a member deleted; its row goes when every Envoy has let go of it.
+
+    With a `drain_timeout` it serves what it has until that is over, see `end_drains`.
+    """
     member = MEMBERS.get(tx, name)
     check_etag(name, member.record, etag)
     if member.record.deleted_rev:
         return member
     quotas.give_back(tx, project_of(name), quotas.MEMBERS)
-    gone = MEMBERS.deleted(tx, member)
+    gone = MEMBERS.deleted(tx, drains.on_delete(tx, member))
     tx.record(name, pool_of_member(name), Action.DELETED)
     return gone
+
+
+def draining(tx: Transaction) -> tuple[Member, ...]:
+    """Gives every member that drains, sorted by name: switched off or deleted, not yet out."""
+    return drains.under_way(tx)
+
+
+def end_drains(tx: Transaction, names: Iterable[str]) -> tuple[Member, ...]:
+    """Takes members out of their clusters, for their drains are over; gives those that drained.
+
+    Takes a revision, with a change row for each, unless none of them drains. Neither etags nor
+    statuses change by it.
+    """
+    return drains.end(tx, names)
 
 
 def move(tx: Transaction, name: str, to_pool: str, *, member_id: str = "") -> Member:
@@ -154,7 +172,7 @@ def _add(tx: Transaction, members: Sequence[Member]) -> tuple[Member, ...]:
     _check_free(tx, members)
     for project, many in Counter(project_of(member.name) for member in members).items():
         quotas.take(tx, project, quotas.MEMBERS, many)
-    stored = MEMBERS.add_many(tx, members)
+    stored = MEMBERS.add_many(tx, [drains.settled(tx, None, member) for member in members])
     for member in stored:
         tx.record(member.name, pool_of_member(member.name), Action.CREATED)
     return stored

@@ -6,7 +6,7 @@ from sqlalchemy import delete, insert, or_, select, update
 
 from lbaas.model.errors import FailedPrecondition
 from lbaas.model.objects import Fleet, Placement, Vip
-from lbaas.store import addresses
+from lbaas.store import addresses, drains
 from lbaas.store.assembly import PLACEMENTS, living_vips, placement_of
 from lbaas.store.feed import Action
 from lbaas.store.shelves import FLEETS, MEMBERS, POOLS, VIPS
@@ -66,6 +66,7 @@ def drop(tx: Transaction, pool: str) -> None:
         return
     if before.fleet:
         _leave(tx, pool, before.fleet)
+    drains.cut(tx, pool)
     tx.connection.execute(delete(placements).where(placements.c.pool == pool))
     tx.record(pool, pool, Action.UPDATED)
 

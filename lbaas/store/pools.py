@@ -17,7 +17,7 @@ from lbaas.model.filter import EVERY, Filter
 from lbaas.model.names import HEALTH_MONITOR, project_of
 from lbaas.model.objects import HealthMonitor, Pool
 from lbaas.model.rules import changed_immutables, check_pool, rendered
-from lbaas.store import fitting, placements, quotas
+from lbaas.store import drains, fitting, placements, quotas
 from lbaas.store.assembly import complete, living, living_vips, shape
 from lbaas.store.feed import Action
 from lbaas.store.parents import of_project
@@ -92,8 +92,9 @@ def delete(tx: Transaction, name: str, *, etag: str = "", force: bool = False) -
             reason="POOL_HAS_MEMBERS",
             subject=having[0].name,
         )
-    for member in having:
-        MEMBERS.deleted(tx, member)
+    drains.cut(tx, name)
+    for member in MEMBERS.where(tx, members.c.pool == name, members.c.deleted_rev == 0):
+        MEMBERS.deleted(tx, dataclasses.replace(member, drained=True))
         tx.record(member.name, name, Action.DELETED)
     quotas.give_back(tx, project_of(name), quotas.MEMBERS, len(having))
     quotas.give_back(tx, project_of(name), quotas.POOLS)

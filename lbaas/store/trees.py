@@ -4,11 +4,13 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from sqlalchemy import or_
+
 from lbaas.model.errors import FailedPrecondition, InvalidArgument
 from lbaas.model.names import pool_of_member
 from lbaas.model.objects import HealthMonitor, Member, Pool, PoolTree, Vip
 from lbaas.model.rules import check_tree
-from lbaas.store import health_monitors, members, pools, tables, vips
+from lbaas.store import drains, health_monitors, members, pools, tables, vips
 from lbaas.store.assembly import MONITORS, PLACEMENTS, complete, joined, living_vips
 from lbaas.store.shelf import check_etag
 from lbaas.store.shelves import HEALTH_MONITORS, MEMBERS, POOLS, VIPS
@@ -17,6 +19,8 @@ from lbaas.store.transaction import Transaction
 
 def read(tx: Transaction, names: Sequence[str]) -> tuple[PoolTree, ...]:
     """Gives the trees of some pools, sorted by name; deleted and unknown ones are left out.
+
+    Members that are deleted and still drain are in them.
 
     Six queries for up to 500 pools, whatever is in them.
     """
@@ -43,7 +47,7 @@ def read_all(tx: Transaction) -> tuple[PoolTree, ...]:
     )
     return _planted(
         whole,
-        those=MEMBERS.where(tx, tables.members.c.deleted_rev == 0),
+        those=MEMBERS.where(tx, or_(tables.members.c.deleted_rev == 0, drains.DRAINING)),
         monitors={monitor.name: monitor for monitor in HEALTH_MONITORS.where(tx)},
         served=VIPS.where(tx, tables.vips.c.deleted_rev == 0),
     )
@@ -84,7 +88,9 @@ def apply(tx: Transaction, tree: PoolTree, *, etag: str = "") -> PoolTree:
         pools.update(tx, root.name, lambda _: root, etag=etag)
     _apply_members(tx, root.name, tree.members)
     _apply_vips(tx, root.name, tree.vips)
-    return read(tx, [root.name])[0]
+    made = read(tx, [root.name])[0]
+    living = tuple(member for member in made.members if not member.record.deleted_rev)
+    return dataclasses.replace(made, members=living)
 
 
 def delete(tx: Transaction, name: str, *, etag: str = "") -> Pool:
@@ -146,7 +152,7 @@ def _planted(
 ) -> tuple[PoolTree, ...]:
     members_of: defaultdict[str, list[Member]] = defaultdict(list)
     for member in those:
-        if not member.record.deleted_rev:
+        if not member.record.deleted_rev or drains.is_draining(member):
             members_of[pool_of_member(member.name)].append(member)
     vips_of: defaultdict[str, list[Vip]] = defaultdict(list)
     for vip in served:

@@ -6,7 +6,7 @@ from sqlalchemy import Table, bindparam, delete, select, update
 
 from lbaas.model.names import HEALTH_MONITOR, MEMBER, POOL, VIP, Kind
 from lbaas.model.objects import Rejection
-from lbaas.store import addresses, placements, rejections, tables
+from lbaas.store import addresses, drains, placements, rejections, tables
 from lbaas.store.feed import Action
 from lbaas.store.objects import by_kind
 from lbaas.store.shelf import chunks
@@ -36,7 +36,7 @@ def record(
         tx: the transaction.
         live: names and the newest revision at which each is live; an older one changes nothing.
         gone: deleted objects that no Envoy holds any longer: purged, with what hangs on them.
-            What is not deleted, or not there, is passed over.
+            What is not deleted, or drains, or is not there, is passed over.
         rejected: in place of what the same node said of the same resource.
         cleared: (fleet, node, type URL, resource) of rejections that are over.
     """
@@ -100,7 +100,7 @@ def _purge_vip(tx: Transaction, name: str) -> None:
 
 def _purge_member(tx: Transaction, name: str) -> None:
     member = MEMBERS.find(tx, name)
-    if member is None or not member.record.deleted_rev:
+    if member is None or not member.record.deleted_rev or drains.is_draining(member):
         return
     MEMBERS.remove(tx, name)
     rejections.drop_of(tx, [name])

@@ -51,7 +51,7 @@ def rendered(obj: StoredObject) -> StoredObject:
     """Gives the part of an object that enters translation, to compare before and after.
 
     All but what is for people (display name, description, labels) and what the server puts out
-    (record, placement, counts). The order in which a pool lists its monitors means nothing.
+    (record, placement, counts, drains). The order in which a pool lists its monitors means nothing.
     """
     plain = dataclasses.replace(
         obj, display_name="", description="", labels=NO_LABELS, record=Record()
@@ -61,6 +61,8 @@ def rendered(obj: StoredObject) -> StoredObject:
         return dataclasses.replace(plain, placement=None, health_monitors=monitors)
     if isinstance(plain, Vip):
         return dataclasses.replace(plain, address_in_use_by="")
+    if isinstance(plain, Member):
+        return dataclasses.replace(plain, drain_end=None, drained=False)
     if isinstance(plain, Fleet):
         return dataclasses.replace(plain, pools=0)
     return plain

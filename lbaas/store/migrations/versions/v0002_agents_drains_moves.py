@@ -30,6 +30,8 @@ def upgrade() -> None:
         members.add_column(
             sa.Column("drained", sa.Boolean(), nullable=False, server_default=sa.false())
         )
+    # Who is switched off or deleted by now left its cluster at once: there was no drain.
+    op.execute("UPDATE members SET drained = (admin_state_up = false OR deleted_rev > 0)")
     with op.batch_alter_table("placements") as placements:
         placements.add_column(
             sa.Column(
