@@ -32,7 +32,7 @@ async def explain(serving: Serving, name: str) -> explanation_pb2.Explanation:
     obj, known, homes = await serving.store.read(lambda tx: _facts(tx, name))
     message = explanation_pb2.Explanation(name=name)
     message.status.name = name
-    status = status_from(obj, known, serving.view.progress(name, 0), pool=home_of(obj))
+    status = status_from(obj, known, serving.see(name), pool=home_of(obj))
     write_status(message.status, status)
     for pool in homes:
         part = message.pools.add(pool=pool.name)

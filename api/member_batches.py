@@ -74,6 +74,7 @@ class MemberBatches:
             request,
             reading=reading,
             parent=request.parent,
+            names=(),
             work=lambda tx: members.create_many(tx, new),
             answer=member_service_pb2.BatchCreateMembersResponse,
             fill=lambda made: member_service_pb2.BatchCreateMembersResponse(members=made),
@@ -105,6 +106,7 @@ class MemberBatches:
             request,
             reading=reading,
             parent=request.parent,
+            names=[each.member.name for each in request.requests],
             work=work,
             answer=member_service_pb2.BatchUpdateMembersResponse,
             fill=lambda made: member_service_pb2.BatchUpdateMembersResponse(members=made),
@@ -122,6 +124,7 @@ class MemberBatches:
             request,
             reading=reading,
             parent=request.parent,
+            names=request.names,
             work=lambda tx: [members.delete(tx, name) for name in request.names],
             answer=member_service_pb2.BatchDeleteMembersResponse,
             fill=lambda made: member_service_pb2.BatchDeleteMembersResponse(members=made),
@@ -157,11 +160,12 @@ class MemberBatches:
         *,
         reading: Reading,
         parent: str,
+        names: Sequence[str],
         work: Callable[[Transaction], Sequence[Member]],
         answer: type[A],
         fill: Callable[[list[member_pb2.Member]], A],
     ) -> A:
-        seen = self._serving.see(parent)
+        seen = self._serving.see_each(parent, names if not reading.violations else ())
         return await mutate(
             self._serving.store,
             request,

@@ -110,7 +110,7 @@ POOLS: Resource[Pool, pool_pb2.Pool] = Resource(
     references=_monitors_of,
     carry=lambda old, new: replace(new, placement=old.placement, record=old.record),
     facts=facts.of_tenant_objects,
-    show=lambda pool, known, seen: pool_conversion.show_pool(pool, known, seen.progress),
+    show=pool_conversion.show_pool,
     see=Serving.see,
     near=lambda obj: obj.name,
     create=pools.create,
@@ -128,9 +128,11 @@ MEMBERS: Resource[Member, member_pb2.Member] = Resource(
     write=member_conversion.write_member,
     check=lambda member, policy: check_member(member, policy=policy),
     references=_no_references,
-    carry=lambda old, new: replace(new, record=old.record),
+    carry=lambda old, new: replace(
+        new, drain_end=old.drain_end, drained=old.drained, record=old.record
+    ),
     facts=facts.of_tenant_objects,
-    show=lambda member, known, seen: member_conversion.show_member(member, known, seen.progress),
+    show=member_conversion.show_member,
     see=Serving.see,
     near=lambda member: pool_of_member(member.name),
     create=members.create,
@@ -150,9 +152,7 @@ HEALTH_MONITORS: Resource[HealthMonitor, health_monitor_pb2.HealthMonitor] = Res
     references=_no_references,
     carry=lambda old, new: replace(new, record=old.record),
     facts=facts.of_tenant_objects,
-    show=lambda monitor, known, seen: health_monitor_conversion.show_health_monitor(
-        monitor, known, seen.progress
-    ),
+    show=health_monitor_conversion.show_health_monitor,
     see=Serving.see,
     near=lambda obj: obj.name,
     create=health_monitors.create,
@@ -172,7 +172,7 @@ VIPS: Resource[Vip, vip_pb2.Vip] = Resource(
     references=lambda vip: [(POOL, vip.pool)],
     carry=_carry_vip,
     facts=facts.of_tenant_objects,
-    show=lambda vip, known, seen: vip_conversion.show_vip(vip, known, seen.progress),
+    show=vip_conversion.show_vip,
     see=Serving.see,
     near=lambda vip: vip.pool,
     create=vips.create,

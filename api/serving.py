@@ -1,34 +1,15 @@
 """What every servicer stands on, and what ends with the server."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from api.fleet_view import FleetView
 from api.paging import Pager
-from lbaas.model.capabilities import EVERYTHING
-from lbaas.model.objects import Capabilities, Fleet, Record
+from api.seen import Seen
+from lbaas.model.objects import Fleet
 from lbaas.model.rules import AddressPolicy
-from lbaas.model.status import Progress
 from lbaas.store.store import Store
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What the fleet side says of an object at a moment.
-
-    `offered` is what a fleet could do if everything were declared; `connected` counts its nodes.
-    """
-
-    progress: Progress = field(default_factory=Progress)
-    offered: Capabilities = EVERYTHING
-    connected: int = 0
-
-    def after_write(self, record: Record) -> Progress:
-        """Gives the progress of an object that was just written, which no node has seen yet."""
-        if not record.deleted_rev and record.live_rev >= record.spec_rev:
-            return self.progress
-        return Progress(total=self.progress.total, waiting=self.progress.waiting)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,7 +30,25 @@ class Serving:
 
     def see(self, name: str) -> Seen:
         """Gives what the fleet side says of a tenant's object."""
-        return Seen(progress=self.view.progress(name, 0))
+        return Seen(
+            progress=self.view.progress(name, 0),
+            health=self.view.health(name),
+            connection_limits=self.view.connection_limits(name),
+        )
+
+    def see_each(self, pool: str, names: Iterable[str]) -> Callable[[str], Seen]:
+        """Gives what the fleet side says of each of these, and of what is new, in a pool."""
+        near = self.see(pool)
+        known = {
+            name: replace(
+                near,
+                health=self.view.health(name),
+                connection_limits=self.view.connection_limits(name),
+            )
+            for name in names
+        }
+        new = near.of_new()
+        return lambda name: known.get(name, new)
 
     def see_fleet(self, name: str) -> Seen:
         """Gives what the fleet side says of a fleet."""

@@ -11,7 +11,8 @@ from api.conversion.reading import Reading
 from api.conversion.statuses import Facts, OperatorMessage, TenantMessage
 from api.field_mask import merged
 from api.mutation import Mutating, mutate
-from api.serving import Seen, Serving
+from api.seen import Seen
+from api.serving import Serving
 from lbaas.model import names
 from lbaas.model.errors import NotFound, Violation
 from lbaas.model.filter import Filter
@@ -156,10 +157,10 @@ class StandardMethods(Generic[O, M]):
         if not reading.violations:
             resource.refuse_foreign(obj)
         reading.add(resource.check(obj, self._serving.policy))
-        seen = resource.see(self._serving, resource.near(obj))
+        seen = resource.see(self._serving, resource.near(obj)).of_new()
 
         def work(tx: Transaction) -> M:
-            return self.picture(tx, [resource.create(tx, obj)], seen)[0]
+            return self.picture(tx, [resource.create(tx, obj)], lambda _: seen)[0]
 
         return await self._mutate(request, reading=reading, scope=name, work=work)
 
@@ -201,7 +202,7 @@ class StandardMethods(Generic[O, M]):
                 lambda current: self.changed(request, current, message),
                 etag=message.etag,
             )
-            return self.picture(tx, [stored], seen)[0]
+            return self.picture(tx, [stored], lambda _: seen)[0]
 
         return await self._mutate(request, reading=reading, scope=name, work=work)
 
@@ -237,7 +238,7 @@ class StandardMethods(Generic[O, M]):
             request,
             reading=reading,
             scope=name,
-            work=lambda tx: self.picture(tx, [action(tx)], seen)[0],
+            work=lambda tx: self.picture(tx, [action(tx)], lambda _: seen)[0],
         )
 
     def changed(self, request: Updating, current: O, message: M) -> O:
@@ -256,19 +257,16 @@ class StandardMethods(Generic[O, M]):
         reading.finish()
         return obj
 
-    def picture(self, tx: Transaction, objects: Sequence[O], seen: Seen) -> list[M]:
-        """Gives objects that were just written, as they are answered."""
+    def picture(
+        self, tx: Transaction, objects: Sequence[O], look: Callable[[str], Seen]
+    ) -> list[M]:
+        """Gives objects that were just written, as they are answered.
+
+        `look` gives what was seen of an object before the write, by its name.
+        """
         facts = self._resource.facts(tx, objects)
         return [
-            self._resource.show(
-                obj,
-                facts,
-                Seen(
-                    progress=seen.after_write(obj.record),
-                    offered=seen.offered,
-                    connected=seen.connected,
-                ),
-            )
+            self._resource.show(obj, facts, look(obj.name).after_write(obj.record))
             for obj in objects
         ]
 

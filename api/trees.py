@@ -1,12 +1,13 @@
 """Apply and DeleteTree: a pool's tree in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from api import facts
 from api.conversion.reading import Reading
 from api.conversion.trees import read_tree, show_tree
 from api.mutation import mutate
-from api.serving import Seen, Serving
+from api.seen import Seen
+from api.serving import Serving
 from api.standard_methods import refuse_foreign
 from lbaas.model.names import HEALTH_MONITOR, POOL, VIP, check_name, project_of
 from lbaas.model.objects import PoolTree, TenantObject
@@ -33,7 +34,13 @@ class Trees:
         if not reading.violations:
             _refuse_foreign(tree)
         reading.add(check_tree(tree, policy=self._serving.policy))
-        seen = self._serving.see(name)
+        written: tuple[TenantObject, ...] = (
+            tree.pool,
+            *tree.members,
+            *tree.health_monitors,
+            *tree.vips,
+        )
+        seen = self._serving.see_each(name, [each.name for each in written])
 
         def work(tx: Transaction) -> load_balancer_pb2.LoadBalancer:
             stored = trees.apply(tx, tree, etag=request.etag)
@@ -56,7 +63,7 @@ class Trees:
         """Deletes a pool, its members and VIPs; gives them as they are then."""
         name, reading = request.name, Reading()
         reading.add(check_name(POOL, name))
-        seen = self._serving.see(name)
+        seen = self._serving.see_each(name, [name])
 
         def work(tx: Transaction) -> load_balancer_pb2.LoadBalancer:
             found = trees.read(tx, [name])
@@ -82,13 +89,13 @@ class Trees:
 
 
 def _picture(
-    tx: Transaction, whole: Sequence[TenantObject], seen: Seen
+    tx: Transaction, whole: Sequence[TenantObject], seen: Callable[[str], Seen]
 ) -> load_balancer_pb2.LoadBalancer:
     ordered = sorted(whole, key=lambda each: each.name)
     return show_tree(
         ordered,
         facts.of_tenant_objects(tx, ordered),
-        lambda obj: seen.after_write(obj.record),
+        lambda obj: seen(obj.name).after_write(obj.record),
         revision=tx.revision,
     )
 

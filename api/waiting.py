@@ -121,7 +121,7 @@ class Waits:
         names |= {
             f"placement of {change.name}"
             for change in notice.changes
-            if change.action is Action.PLACED
+            if change.action in {Action.PLACED, Action.MOVED}
         }
         return {wait for name in names for wait in self._by_key.get(name, ())}
 
@@ -218,7 +218,8 @@ class Waits:
             answer.missing.add(node=node, resources=resources)
         detail = progress.waiting
         if wait.last is not None:
-            status = status_from(wait.last, wait.facts, progress, pool=home_of(wait.last))
+            seen = self._serving.see(wait.name)
+            status = status_from(wait.last, wait.facts, seen, pool=home_of(wait.last))
             detail = status.detail
         if detail is None and not answer.missing:
             detail = StatusDetail(

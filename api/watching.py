@@ -20,7 +20,7 @@ from api.serving import Serving
 from lbaas.model.errors import FailedPrecondition, InvalidArgument, Violation
 from lbaas.model.filter import EVERY
 from lbaas.model.names import PROJECT, check_name
-from lbaas.model.objects import TenantObject
+from lbaas.model.objects import Pool, TenantObject
 from lbaas.model.status import Status
 from lbaas.store import changes, health_monitors, members, objects, pools, trees, vips
 from lbaas.store.feed import Action, Change, Notice, Subscription
@@ -108,12 +108,11 @@ class Watch:
             while True:
                 some, known = await self._serving.store.read(_with_facts(page, after))
                 for obj in some:
-                    status = self._status(obj, known)
                     if whole:
-                        change = show_change(obj, known, status.progress, "CURRENT")
+                        change = show_change(obj, known, self._serving.see(obj.name), "CURRENT")
                         yield watch_pb2.WatchEvent(change=change)
                     else:
-                        yield _status_event(obj.name, status, revision)
+                        yield _status_event(obj.name, self._status(obj, known), revision)
                 if len(some) < _AT_ONCE:
                     break
                 after = some[-1].name
@@ -174,7 +173,11 @@ class Watch:
         self, tx: Transaction, happened: Iterable[Change], statuses: frozenset[str]
     ) -> _Found:
         mine = tuple(change for change in happened if self._mine(change.name))
-        placed = [change.name for change in mine if change.action is Action.PLACED]
+        placed = [
+            change.name
+            for change in mine
+            if change.action in {Action.PLACED, Action.MOVED} and change.name == change.pool
+        ]
         for tree in trees.read(tx, placed) if placed else ():
             # A placement decides about all that lives in the pool.
             statuses |= {each.name for each in tree.members} | {each.name for each in tree.vips}
@@ -206,8 +209,8 @@ class Watch:
             if obj is None:
                 yield watch_pb2.WatchEvent(revision=last, removal=watch_pb2.Removal(name=name))
                 continue
-            status = self._status(obj, found.facts)
-            shown = show_change(obj, found.facts, status.progress, _what(obj, those))
+            seen = self._serving.see(name)
+            shown = show_change(obj, found.facts, seen, _what(obj, those))
             yield watch_pb2.WatchEvent(revision=last, change=shown)
         for name in sorted(found.statuses - merged.keys()):
             if name in found.objects:
@@ -215,8 +218,7 @@ class Watch:
                 yield _status_event(name, status, revision)
 
     def _status(self, obj: TenantObject, known: Facts) -> Status:
-        progress = self._serving.view.progress(obj.name, 0)
-        return status_from(obj, known, progress, pool=home_of(obj))
+        return status_from(obj, known, self._serving.see(obj.name), pool=home_of(obj))
 
     def _mine(self, name: str) -> bool:
         return name.startswith(self._prefix) and any(each in name for each in _TENANT_COLLECTIONS)
@@ -254,6 +256,9 @@ def _what(obj: TenantObject, happened: Sequence[Change]) -> str:
     actions = {change.action for change in happened}
     if obj.record.deleted_rev:
         return "DELETED"
+    if isinstance(obj, Pool):
+        # To another fleet, or away from one: of a pool both are placements.
+        actions = (actions - {Action.MOVED}) or {Action.PLACED}
     if actions & {Action.CREATED, Action.MOVED}:
         return "CREATED"
     return "PLACED" if actions == {Action.PLACED} else "UPDATED"

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from api.conversion.reading import Reading
 from api.conversion.statuses import Facts, status_from, write_record, write_status
+from api.seen import Seen
 from lbaas.model.enums import HealthMonitorType
 from lbaas.model.objects import HealthMonitor
-from lbaas.model.status import Progress
 from lbaas.v1 import enums_pb2, health_monitor_pb2
 
 
@@ -71,11 +71,11 @@ def write_health_monitor(monitor: HealthMonitor) -> health_monitor_pb2.HealthMon
 
 
 def show_health_monitor(
-    monitor: HealthMonitor, facts: Facts, progress: Progress
+    monitor: HealthMonitor, facts: Facts, seen: Seen
 ) -> health_monitor_pb2.HealthMonitor:
     """Gives the monitor as it is answered: with record, status and the pools it watches."""
     message = write_health_monitor(monitor)
     write_record(message, monitor.record)
-    write_status(message, status_from(monitor, facts, progress))
+    write_status(message, status_from(monitor, facts, seen))
     message.pools.extend(facts.monitored.get(monitor.name, ()))
     return message

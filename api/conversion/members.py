@@ -1,11 +1,12 @@
 """Members."""
 
 from api.conversion.reading import Reading
-from api.conversion.statuses import Facts, status_from, write_record, write_status
+from api.conversion.statuses import Facts, status_from, write_record, write_status, write_time
+from api.seen import Seen
+from lbaas.model.health import NodeVerdict
 from lbaas.model.names import pool_of_member
 from lbaas.model.objects import Member
-from lbaas.model.status import Progress
-from lbaas.v1 import member_pb2
+from lbaas.v1 import member_pb2, status_pb2
 
 
 def read_member(message: member_pb2.Member, name: str, reading: Reading) -> Member:
@@ -43,10 +44,24 @@ def write_member(member: Member) -> member_pb2.Member:
     return message
 
 
-def show_member(member: Member, facts: Facts, progress: Progress) -> member_pb2.Member:
-    """Gives the member as it is answered: with record and status."""
+def show_member(member: Member, facts: Facts, seen: Seen) -> member_pb2.Member:
+    """Gives the member as it is answered: with record, status, verdicts and the drain's end."""
     message = write_member(member)
     write_record(message, member.record)
-    status = status_from(member, facts, progress, pool=pool_of_member(member.name))
+    status = status_from(member, facts, seen, pool=pool_of_member(member.name))
     write_status(message, status)
+    message.verdicts.extend(_show_verdict(each) for each in seen.health.verdicts)
+    if member.drain_end is not None and not member.drained:
+        write_time(message.drain_end_time, member.drain_end)
+    return message
+
+
+def _show_verdict(verdict: NodeVerdict) -> member_pb2.MemberVerdict:
+    message = member_pb2.MemberVerdict(
+        node=verdict.node,
+        operating_status=status_pb2.OperatingStatus.Code.Value(verdict.status),
+        failed_health_monitor=verdict.monitor,
+        cause=verdict.cause,
+    )
+    write_time(message.time, verdict.time)
     return message

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from api.conversion.statuses import write_time
-from lbaas.model.objects import NodeView, Rejection
+from lbaas.model.objects import AgentView, NodeView, Rejection
 from lbaas.v1 import fleet_pb2
 
 
 def show_node(node: NodeView, rejections: Sequence[Rejection]) -> fleet_pb2.Node:
-    """Gives a node as the streams know it, with what it refuses."""
+    """Gives a node as the streams and its agent know it, with what it refuses."""
     message = fleet_pb2.Node(
         name=node.name,
         state=fleet_pb2.NodeState.Code.Value(node.state),
@@ -19,6 +19,21 @@ def show_node(node: NodeView, rejections: Sequence[Rejection]) -> fleet_pb2.Node
         rejections=[_show_rejection(each) for each in rejections],
     )
     write_time(message.last_seen_time, node.last_seen)
+    if node.agent is not None:
+        message.agent.CopyFrom(_show_agent(node.agent))
+    return message
+
+
+def _show_agent(agent: AgentView) -> fleet_pb2.NodeAgent:
+    message = fleet_pb2.NodeAgent(
+        connected=agent.connected,
+        version=agent.version,
+        driver=agent.driver,
+        ping_refusal=agent.ping_refusal,
+        envoy_running=agent.envoy_running,
+        warming=agent.warming,
+    )
+    write_time(message.last_report_time, agent.last_report)
     return message
 
 

@@ -2,9 +2,9 @@
 
 from api.conversion.reading import Reading
 from api.conversion.statuses import Facts, status_from, write_record, write_status, write_time
+from api.seen import Seen
 from lbaas.model.enums import LbMethod, Protocol
 from lbaas.model.objects import Placement, Pool
-from lbaas.model.status import Progress
 from lbaas.v1 import enums_pb2, pool_pb2
 
 
@@ -50,11 +50,11 @@ def write_pool(pool: Pool) -> pool_pb2.Pool:
     )
 
 
-def show_pool(pool: Pool, facts: Facts, progress: Progress) -> pool_pb2.Pool:
+def show_pool(pool: Pool, facts: Facts, seen: Seen) -> pool_pb2.Pool:
     """Gives the pool as it is answered: with record, status, placement and VIPs."""
     message = write_pool(pool)
     write_record(message, pool.record)
-    write_status(message, status_from(pool, facts, progress))
+    write_status(message, status_from(pool, facts, seen))
     message.vips.extend(facts.vips.get(pool.name, ()))
     if pool.placement is not None:
         message.placement.CopyFrom(show_placement(pool.placement))
@@ -63,6 +63,8 @@ def show_pool(pool: Pool, facts: Facts, progress: Progress) -> pool_pb2.Pool:
 
 def show_placement(placement: Placement) -> pool_pb2.Placement:
     """Gives where a pool lives, or why nowhere."""
-    message = pool_pb2.Placement(fleet=placement.fleet, reason=placement.reason)
+    message = pool_pb2.Placement(
+        fleet=placement.fleet, reason=placement.reason, leaving_fleet=placement.leaving
+    )
     write_time(message.time, placement.time)
     return message

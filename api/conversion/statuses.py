@@ -6,8 +6,9 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from api.seen import Seen
 from lbaas.model.objects import EPOCH, Pool, Record, Rejection, TenantObject
-from lbaas.model.status import Progress, Status, StatusDetail, status_of
+from lbaas.model.status import Status, StatusDetail, status_of
 from lbaas.v1 import (
     fleet_pb2,
     health_monitor_pb2,
@@ -36,11 +37,15 @@ class Facts:
     monitored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def status_from(obj: TenantObject, facts: Facts, progress: Progress, *, pool: str = "") -> Status:
-    """Gives an object's status from what was read with it; `pool` is the pool it lives in."""
+def status_from(obj: TenantObject, facts: Facts, seen: Seen, *, pool: str = "") -> Status:
+    """Gives an object's status from what was read and seen; `pool` is the pool it lives in."""
     home = obj if isinstance(obj, Pool) else facts.pools.get(pool)
     return status_of(
-        obj, rejections=facts.rejections.get(obj.name, ()), pool=home, progress=progress
+        obj,
+        rejections=facts.rejections.get(obj.name, ()),
+        pool=home,
+        progress=seen.progress,
+        health=seen.health,
     )
 
 

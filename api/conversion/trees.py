@@ -8,8 +8,8 @@ from api.conversion.pools import read_pool, show_pool
 from api.conversion.reading import Reading
 from api.conversion.statuses import Facts
 from api.conversion.vips import read_vip, show_vip
+from api.seen import Seen
 from lbaas.model.objects import HealthMonitor, Member, Pool, PoolTree, TenantObject, Vip
-from lbaas.model.status import Progress
 from lbaas.v1 import load_balancer_pb2, vip_pb2
 
 
@@ -36,23 +36,23 @@ def read_tree(message: load_balancer_pb2.LoadBalancer, reading: Reading) -> Pool
 def show_tree(
     objects: Sequence[TenantObject],
     facts: Facts,
-    progress_of: Callable[[TenantObject], Progress],
+    look: Callable[[TenantObject], Seen],
     *,
     revision: int,
 ) -> load_balancer_pb2.LoadBalancer:
     """Gives a tree as it is answered; `objects` are all that is in it, in any order."""
     message = load_balancer_pb2.LoadBalancer(revision=revision)
     for obj in objects:
-        progress = progress_of(obj)
+        seen = look(obj)
         match obj:
             case Pool():
-                message.pool.CopyFrom(show_pool(obj, facts, progress))
+                message.pool.CopyFrom(show_pool(obj, facts, seen))
             case Member():
-                message.members.append(show_member(obj, facts, progress))
+                message.members.append(show_member(obj, facts, seen))
             case HealthMonitor():
-                message.health_monitors.append(show_health_monitor(obj, facts, progress))
+                message.health_monitors.append(show_health_monitor(obj, facts, seen))
             case Vip():
-                message.vips.append(show_vip(obj, facts, progress))
+                message.vips.append(show_vip(obj, facts, seen))
     return message
 
 

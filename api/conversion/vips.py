@@ -2,9 +2,9 @@
 
 from api.conversion.reading import Reading
 from api.conversion.statuses import Facts, status_from, write_record, write_status
+from api.seen import Seen
 from lbaas.model.enums import Protocol, SessionPersistenceType
 from lbaas.model.objects import UNLIMITED, SessionPersistence, Vip
-from lbaas.model.status import Progress
 from lbaas.v1 import enums_pb2, vip_pb2
 
 
@@ -58,11 +58,13 @@ def write_vip(vip: Vip) -> vip_pb2.Vip:
     return message
 
 
-def show_vip(vip: Vip, facts: Facts, progress: Progress) -> vip_pb2.Vip:
-    """Gives the VIP as it is answered: with record and status."""
+def show_vip(vip: Vip, facts: Facts, seen: Seen) -> vip_pb2.Vip:
+    """Gives the VIP as it is answered: with record, status and each node's share of the limit."""
     message = write_vip(vip)
     write_record(message, vip.record)
-    write_status(message, status_from(vip, facts, progress, pool=vip.pool))
+    write_status(message, status_from(vip, facts, seen, pool=vip.pool))
+    for node, limit in sorted(seen.connection_limits.items()):
+        message.node_connection_limits.add(node=node, connection_limit=limit)
     return message
 
 

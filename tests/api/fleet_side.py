@@ -1,9 +1,10 @@
 """The fleet side in memory: what tests say that nodes have confirmed, and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from api.fleet_view import ResourceView
+from api.fleet_view import ResourceView, TrafficView
 from lbaas.model.capabilities import EVERYTHING, intersection
+from lbaas.model.health import NO_AGENT, Health
 from lbaas.model.objects import Capabilities, Fleet, NodeView
 from lbaas.model.status import Progress
 
@@ -13,6 +14,9 @@ class FleetSide:
         self.progresses: dict[str, Progress] = {}
         self.node_views: dict[str, list[NodeView]] = {}
         self.rendered: dict[str, list[ResourceView]] = {}
+        self.healths: dict[str, Health] = {}
+        self.traffics: dict[str, TrafficView] = {}
+        self.limits: dict[str, dict[str, int]] = {}
 
     def progress(self, name: str, revision: int) -> Progress:
         return self.progresses.get(name, Progress())
@@ -28,3 +32,12 @@ class FleetSide:
 
     def effective(self, fleet: Fleet) -> Capabilities:
         return intersection(fleet.capabilities or EVERYTHING, EVERYTHING)
+
+    def health(self, name: str) -> Health:
+        return self.healths.get(name, NO_AGENT)
+
+    def traffic(self, name: str) -> TrafficView | None:
+        return self.traffics.get(name)
+
+    def connection_limits(self, vip: str) -> Mapping[str, int]:
+        return self.limits.get(vip, {})
