@@ -39,6 +39,16 @@ class Settings(BaseSettings):
         default=timedelta(seconds=30),
         description="how long a node's stream may be gone before the node no longer counts",
     )
+    fleet_dead_after: timedelta = Field(
+        default=timedelta(minutes=2),
+        description="how long a fleet may be without a counted node before its pools move to"
+        " another fleet that fits",
+    )
+    move_overlap: timedelta = Field(
+        default=timedelta(seconds=30),
+        description="how long the old fleet goes on serving a pool that moved, after the new one"
+        " is live: the time for routes to follow",
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -34,8 +34,9 @@ class Move:
     @property
     def pool(self) -> str:
         """Gives the pool's name."""
-        either = self.new or self.old
-        return "" if either is None else either.pool
+        if self.tree is not None:
+            return self.tree.pool.name
+        return "" if self.old is None else self.old.pool
 
     @property
     def fleets(self) -> tuple[str, ...]:

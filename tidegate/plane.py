@@ -13,9 +13,12 @@ from lbaas.store import nodes as stored_nodes
 from lbaas.store import rejections as stored_rejections
 from lbaas.store.store import Store
 from tidegate.config import Settings
+from tidegate.drains import Drains
 from tidegate.feedback import Feedback
 from tidegate.fleet_view import StreamsFleetView
+from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
+from tidegate.placing import Placing
 from tidegate.reconcile import Reconcile
 from tidegate.rendering import Renderings
 from xds.cache.cache import SnapshotCache
@@ -84,13 +87,22 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         nodes = NodeRegister(lost_after=settings.lost_after.total_seconds())
         feedback = Feedback(store, cache, renderings, nodes)
         view = StreamsFleetView(cache, renderings, feedback, nodes)
+        placing = Placing(store, offered=view.effective, live_nodes=nodes.connected)
+        drains = Drains(store)
+        moves = Moves(
+            store,
+            nodes,
+            placing,
+            dead_after=settings.fleet_dead_after,
+            overlap=settings.move_overlap,
+        )
         reconcile = Reconcile(
             store,
             cache,
             renderings,
             feedback,
-            offered=view.effective,
-            live_nodes=nodes.connected,
+            placing,
+            followers=(drains, moves),
         )
         feedback.on_lost = reconcile.retry_unplaced
         cache.observer = _NodeWatcher(feedback, reconcile.retry_unplaced)
@@ -108,6 +120,8 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
                 tasks.create_task(reconcile.run()),
                 tasks.create_task(feedback.run()),
                 tasks.create_task(feedback.watch_nodes()),
+                tasks.create_task(drains.run()),
+                tasks.create_task(moves.run()),
             ]
             try:
                 yield Plane(

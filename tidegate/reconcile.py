@@ -7,34 +7,28 @@ scheduled; the placement is a change of its own and comes round in the next pass
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import structlog
 
-from lbaas.model.errors import FailedPrecondition, LbaasError, NotFound
-from lbaas.model.objects import Capabilities, Fleet, PoolTree, ServiceType
-from lbaas.store import placements, trees
+from lbaas.model.errors import LbaasError
+from lbaas.model.objects import PoolTree
 from lbaas.store.feed import Subscription
 from lbaas.store.store import Store
-from lbaas.store.transaction import Transaction
 from tidegate.impact import Impact, Move, Published, impacts, objects_of
+from tidegate.placing import Placing
 from tidegate.reading import View, read_all, read_since
 from tidegate.rendering import Place, PoolRendering, Renderings, difference
 from xds.cache.cache import SnapshotCache
 from xds.cache.resource import Resource
 from xds.cache.types import Key
-from xds.scheduler import Candidate, Decision, choose
 from xds.translate import translate
 
 log = structlog.get_logger("tidegate.reconcile")
 
 RETRY_SECONDS = 1.0
 """How long to wait before the store is asked again when it could not be read."""
-
-NO_SERVICE_TYPE = "the pool names no service type, and the operator has made none the default"
-"""The refusal of a pool that nothing says what it asks for."""
 
 
 class Tracker(Protocol):
@@ -63,11 +57,6 @@ class Follower(Protocol):
         """Takes what a pass changed, in the same turn of the loop in which it was published."""
 
 
-def _specs(tree: PoolTree) -> set[tuple[str, int]]:
-    """Gives what a tree is made of: each object with its last change that matters."""
-    return {(obj.name, obj.record.spec_rev) for obj in objects_of(tree)}
-
-
 def _homeless(tree: PoolTree) -> bool:
     return tree.pool.placement is None or not tree.pool.placement.fleet
 
@@ -85,25 +74,18 @@ class Reconcile:
         cache: SnapshotCache,
         renderings: Renderings,
         tracker: Tracker,
+        placing: Placing,
         *,
-        offered: Callable[[Fleet], Capabilities],
-        live_nodes: Callable[[str], int],
         followers: Sequence[Follower] = (),
     ) -> None:
-        """Takes the rooms it stands between.
-
-        `offered` gives what a fleet can really do, `live_nodes` how many of its nodes (by the
-        fleet's id) are connected; both enter placement. `followers` are told of every pass.
-        """
+        """Takes the rooms it stands between; `followers` are told of every pass."""
         self._store = store
         self._cache = cache
         self._renderings = renderings
         self._tracker = tracker
-        self._offered = offered
-        self._live_nodes = live_nodes
+        self._placing = placing
         self._followers = followers
-        self._fleets: Mapping[str, Fleet] = {}
-        self._service_types: Mapping[str, ServiceType] = {}
+        placing.on_missed = self._look_again_soon
         self._wake = asyncio.Event()
         self._retry = False
         self._anew = False
@@ -118,6 +100,11 @@ class Reconcile:
         """Tries the pools without a place again: a node came or went."""
         self._retry = True
         self._wake.set()
+
+    def _look_again_soon(self) -> None:
+        """Tries the pools without a place again in a moment: a choice could not be stored."""
+        self._retry = True
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
 
     async def run(self) -> None:
         """Follows the store until cancelled."""
@@ -167,7 +154,7 @@ class Reconcile:
 
     async def _apply(self, view: View) -> None:
         if view.devices is not None:
-            self._fleets, self._service_types = view.devices
+            self._placing.fleets, self._placing.service_types = view.devices
         moves = self._render_touched(view)
         published = self._difference(view, moves)
         for fleet, diff in published.items():
@@ -182,7 +169,9 @@ class Reconcile:
         self._tell(view, moves, published)
         if any(move.left and move.tree for move in moves):
             self.retry_unplaced()  # it made room
-        await self._place([move.tree for move in moves if move.tree and _homeless(move.tree)])
+        await self._placing.place(
+            [move.tree for move in moves if move.tree and _homeless(move.tree)]
+        )
 
     def _difference(
         self, view: View, moves: Sequence[Move]
@@ -193,7 +182,7 @@ class Reconcile:
         """
         published: dict[str, dict[Key, Resource | None]] = {}
         if view.devices is not None:
-            published.update({_fleet_id(name): {} for name in self._fleets})
+            published.update({_fleet_id(name): {} for name in self._placing.fleets})
         for move in moves:
             for fleet, diff in difference(move.old, move.new).items():
                 changed = published.setdefault(fleet, {})
@@ -262,12 +251,12 @@ class Reconcile:
         if tree is None or tree.pool.placement is None:
             return None
         placement = tree.pool.placement
-        if placement.fleet not in self._fleets:
+        if placement.fleet not in self._placing.fleets:
             return None
         fleets = [
-            self._fleets[name]
+            self._placing.fleets[name]
             for name in (placement.fleet, placement.leaving)
-            if name in self._fleets
+            if name in self._placing.fleets
         ]
         return PoolRendering(
             pool=tree.pool.name,
@@ -279,62 +268,3 @@ class Reconcile:
             },
             spec_revs={obj.name: obj.record.spec_rev for obj in objects_of(tree)},
         )
-
-    # -- placing ---------------------------------------------------------------------------
-
-    def _service_type(self, name: str) -> ServiceType | None:
-        """Gives the service type a pool asks for; the default one if it names none."""
-        if name:
-            return self._service_types.get(name)
-        return next((each for each in self._service_types.values() if each.default), None)
-
-    async def _place(self, homeless: Sequence[PoolTree]) -> None:
-        """Chooses a fleet for each pool that has none, and stores the choices together."""
-        decisions: list[tuple[PoolTree, Decision]] = []
-        carried = {name: fleet.pools for name, fleet in self._fleets.items()}
-        for tree in homeless:
-            service_type = self._service_type(tree.pool.service_type)
-            if service_type is None:
-                decisions.append((tree, Decision("", NO_SERVICE_TYPE, ())))
-                continue
-            candidates = [
-                Candidate(
-                    fleet=replace(fleet, pools=carried[name]),
-                    offered=self._offered(fleet),
-                    live_nodes=self._live_nodes(_fleet_id(name)),
-                )
-                for name, fleet in self._fleets.items()
-            ]
-            decision = choose(tree, service_type, candidates)
-            if decision.fleet:
-                carried[decision.fleet] += 1
-            decisions.append((tree, decision))
-        await asyncio.gather(*(self._decide(tree, decision) for tree, decision in decisions))
-        self._fleets = {
-            name: replace(fleet, pools=carried[name]) for name, fleet in self._fleets.items()
-        }
-
-    async def _decide(self, tree: PoolTree, decision: Decision) -> None:
-        """Stores one choice, if what it was made of still stands.
-
-        Else the change that came between has the pool looked at in the next pass: a refusal of
-        the pool as it was would stand on the pool as it is, a fleet be chosen that does not fit.
-        """
-        pool = tree.pool.name
-
-        def place(tx: Transaction) -> None:
-            if any(_specs(now) == _specs(tree) for now in trees.read(tx, [pool])):
-                placements.place(tx, pool, fleet=decision.fleet, reason=decision.reason)
-            else:
-                self._retry = True
-
-        try:
-            await self._store.write(place)
-        except (NotFound, FailedPrecondition) as error:
-            log.info("a pool could not be placed as chosen", pool=pool, error=error.message)
-            self._retry = True
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
-        except LbaasError:
-            raise
-        except Exception:
-            log.exception("a pool could not be placed", pool=pool)

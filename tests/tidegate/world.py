@@ -6,20 +6,26 @@ reconcile reads, when a node takes or answers, when verdicts are written.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from lbaas.model.objects import Capabilities, Fleet, TenantObject
 from lbaas.store import fleets, health_monitors, members, nodes, objects, rejections, vips
 from lbaas.store.store import Store
 from tests.cache.client import Envoy
 from tests.store import make
+from tidegate.drains import Drains
 from tidegate.feedback import Feedback
 from tidegate.fleet_view import StreamsFleetView
+from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
+from tidegate.placing import Placing
 from tidegate.reconcile import Reconcile
 from tidegate.rendering import Renderings
 from xds.cache import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key, NodeInfo, NodeStream, SnapshotCache
 
 LOST_AFTER = 30.0
+DEAD_AFTER = timedelta(seconds=120)
+OVERLAP = timedelta(seconds=20)
 POOL = make.POOL
 VIP = make.vip().name
 
@@ -58,13 +64,23 @@ class World:
         self.register = NodeRegister(lost_after=LOST_AFTER, clock=lambda: self.now)
         self.feedback = Feedback(self.store, self.cache, self.renderings, self.register)
         self.view = StreamsFleetView(self.cache, self.renderings, self.feedback, self.register)
+        placing = Placing(self.store, offered=self.offered, live_nodes=self.register.connected)
+        self.drains = Drains(self.store)
+        self.moves = Moves(
+            self.store,
+            self.register,
+            placing,
+            dead_after=DEAD_AFTER,
+            overlap=OVERLAP,
+            clock=lambda: self.now,
+        )
         self.reconcile = Reconcile(
             self.store,
             self.cache,
             self.renderings,
             self.feedback,
-            offered=self.offered,
-            live_nodes=self.register.connected,
+            placing,
+            followers=(self.drains, self.moves),
         )
         self.cache.observer = self.feedback
         self.register.restore(await self.store.read(nodes.all))

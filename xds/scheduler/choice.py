@@ -45,23 +45,59 @@ def choose(tree: PoolTree, service_type: ServiceType, candidates: Sequence[Candi
     A pool that fits where it lives stays there, for the reason it had: moving costs connections,
     and an unchanged decision is not written again.
     """
-    ordered = sorted(candidates, key=lambda candidate: candidate.fleet.name)
-    project = project_of(tree.pool.name)
-    fitting: list[Candidate] = []
-    refusals: list[Refusal] = []
-    for candidate in ordered:
-        if why := fits(tree, service_type, candidate):
-            hidden = candidate.fleet.project not in {"", project}
-            refusals.append(Refusal(candidate.fleet.name, why, hidden))
-        else:
-            fitting.append(candidate)
+    fitting, refusals = _judged(tree, service_type, candidates)
     if not fitting:
-        return Decision("", _no_fit(refusals, project), tuple(refusals))
+        return Decision("", _no_fit(refusals, project_of(tree.pool.name)), tuple(refusals))
     placement = tree.pool.placement
     if placement and any(placement.fleet == each.fleet.name for each in fitting):
         return Decision(placement.fleet, placement.reason, tuple(refusals))
     fitting.sort(key=weight)
     return Decision(fitting[0].fleet.name, _chosen(fitting), tuple(refusals))
+
+
+def refuge(tree: PoolTree, service_type: ServiceType, candidates: Sequence[Candidate]) -> Decision:
+    """Gives the fleet that a pool can move to from the one it is placed on, and why.
+
+    It must have a live node: a pool that is served, however badly, does not go where nobody
+    serves it. The fleet that the pool is still leaving, if it fits, before all others: it serves
+    the pool now.
+    """
+    placement = tree.pool.placement
+    here, leaving = (placement.fleet, placement.leaving) if placement else ("", "")
+    others = [candidate for candidate in candidates if candidate.fleet.name != here]
+    fitting, refusals = _judged(tree, service_type, others, settling=True)
+    if not fitting:
+        return Decision("", _no_fit(refusals, project_of(tree.pool.name)), tuple(refusals))
+    fitting.sort(key=lambda candidate: (candidate.fleet.name != leaving, weight(candidate)))
+    return Decision(fitting[0].fleet.name, _chosen(fitting), tuple(refusals))
+
+
+def _judged(
+    tree: PoolTree,
+    service_type: ServiceType,
+    candidates: Sequence[Candidate],
+    *,
+    settling: bool = False,
+) -> tuple[list[Candidate], list[Refusal]]:
+    """Gives the fleets that fit and the refusals of the others, each by name.
+
+    `settling`: those without a live node, and those that drain, do not fit in any case.
+    """
+    project = project_of(tree.pool.name)
+    fitting: list[Candidate] = []
+    refusals: list[Refusal] = []
+    for candidate in sorted(candidates, key=lambda candidate: candidate.fleet.name):
+        why = fits(tree, service_type, candidate)
+        if settling and not candidate.live_nodes:
+            why = (*why, "has no live node")
+        if settling and candidate.fleet.draining and not any("draining" in each for each in why):
+            why = (*why, "is draining")
+        if why:
+            hidden = candidate.fleet.project not in {"", project}
+            refusals.append(Refusal(candidate.fleet.name, why, hidden))
+        else:
+            fitting.append(candidate)
+    return fitting, refusals
 
 
 def weight(candidate: Candidate) -> tuple[bool, bool, float, str]:

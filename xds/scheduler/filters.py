@@ -38,9 +38,9 @@ class Asked:
     service_type: ServiceType
 
     def lives_on(self, fleet: Fleet) -> bool:
-        """Tells whether the pool is placed on the fleet already."""
+        """Tells whether the pool is placed on the fleet already, or leaving it."""
         placement = self.tree.pool.placement
-        return placement is not None and placement.fleet == fleet.name
+        return placement is not None and fleet.name in {placement.fleet, placement.leaving}
 
 
 Filter = Callable[[Asked, Candidate], Iterator[str]]

@@ -1,0 +1,209 @@
+"""Pools that have to leave their fleet: who must, where to, and when the old fleet lets go.
+
+A fleet that is drained, or that has had no counted node for `dead_after`, gives its pools away
+where another fleet fits and has a live node. The new fleet is live before the old one lets go,
+and for `overlap` both serve: time for an operator's routes to follow. What has moved stays: a
+dead fleet that returns does not get its pools back by itself.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from lbaas.model.errors import LbaasError
+from lbaas.model.objects import Fleet, PoolTree
+from lbaas.store import placements, trees
+from lbaas.store.store import Store
+from lbaas.store.transaction import Transaction
+from tidegate.impact import Move, objects_of
+from tidegate.nodes import NodeRegister
+from tidegate.placing import Placing
+
+log = structlog.get_logger("tidegate.moves")
+
+TICK_SECONDS = 0.25
+"""How often fleets and moving pools are looked at; the store is asked only about the latter."""
+
+RETRY_SECONDS = 10.0
+"""How often a pool without a refuge is tried again when nothing that is known of has changed."""
+
+BATCH = 200
+"""How many pools are moved at a time: the others' changes go between."""
+
+
+class Moves:
+    """Gives pools away from fleets that cannot or must not serve them, and ends each move."""
+
+    def __init__(
+        self,
+        store: Store,
+        nodes: NodeRegister,
+        placing: Placing,
+        *,
+        dead_after: timedelta,
+        overlap: timedelta,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Takes the rooms it stands between, and the operator's two times."""
+        self._store = store
+        self._nodes = nodes
+        self._placing = placing
+        self._dead_after = dead_after.total_seconds()
+        self._overlap = overlap.total_seconds()
+        self._clock = clock
+        self._moving: dict[str, float | None] = {}
+        self._empty_since: dict[str, tuple[float, datetime]] = {}
+        self._tried: dict[str, tuple[object, float]] = {}
+        self._waiting: dict[str, list[str]] = {}
+
+    def follow(self, moves: Sequence[Move], revision: int) -> None:  # noqa: ARG002 - Follower
+        """Takes from a pass which pools are on two fleets now."""
+        for move in moves:
+            placement = move.tree.pool.placement if move.tree is not None else None
+            if placement is not None and placement.leaving:
+                self._moving.setdefault(move.pool, None)
+            else:
+                self._moving.pop(move.pool, None)
+
+    async def run(self) -> None:
+        """Moves what has to move, until cancelled."""
+        while True:
+            try:
+                await self.step()
+            except LbaasError as error:
+                log.warning("the store is out of reach, moving later", error=error.message)
+            except Exception:
+                # A defect of ours must not end all moves; the next look is in a moment.
+                log.exception("pools could not be moved")
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def step(self) -> None:
+        """Looks once: fleets to leave, then moves to end."""
+        for fleet, why in self._leaving().items():
+            await self._give_away(fleet, why)
+        await self._let_go()
+
+    # -- away ----------------------------------------------------------------------------
+
+    def _leaving(self) -> Mapping[str, str]:
+        """Gives the fleets that pools have to leave, each with the reason in words."""
+        now = self._clock()
+        leaving: dict[str, str] = {}
+        for name, fleet in self._placing.fleets.items():
+            if self._nodes.counted(name.removeprefix("fleets/")):
+                self._empty_since.pop(name, None)
+            else:
+                self._empty_since.setdefault(name, (now, datetime.now(UTC)))
+            if fleet.pools and fleet.draining:
+                leaving[name] = f"moved from {name}, which is draining"
+            elif fleet.pools and self._is_dead(name):
+                since = self._empty_since[name][1]
+                leaving[name] = (
+                    f"moved from {name}, which has had no node since {since:%H:%M:%S} UTC"
+                )
+        for name in self._empty_since.keys() - self._placing.fleets.keys():
+            del self._empty_since[name]
+        return leaving
+
+    def _is_dead(self, fleet: str) -> bool:
+        since = self._empty_since.get(fleet)
+        return since is not None and self._clock() - since[0] >= self._dead_after
+
+    async def _give_away(self, fleet: str, why: str) -> None:
+        """Moves a batch of a fleet's pools; those without a refuge wait for something to change."""
+        known = self._known()
+        tried, at = self._tried.get(fleet, (None, 0.0))
+        if not self._waiting.get(fleet):
+            if tried == known and self._clock() - at < RETRY_SECONDS:
+                return
+            self._tried[fleet] = known, self._clock()
+            carried = await self._store.read(lambda tx: placements.carried(tx, fleet))
+            self._waiting[fleet] = list(carried)
+        batch, self._waiting[fleet] = self._waiting[fleet][:BATCH], self._waiting[fleet][BATCH:]
+        found = await self._store.read(lambda tx: trees.read(tx, batch))
+        there = [tree for tree in found if self._may_move(tree, fleet)]
+        if not there:
+            return
+        decisions = await self._placing.move(there, why=why)
+        for pool, decision in decisions.items():
+            if decision.fleet:
+                log.info("moving a pool", pool=pool, to=decision.fleet, why=why)
+            else:
+                log.warning("a pool has nowhere to go", pool=pool, why=decision.reason)
+
+    def _known(self) -> object:
+        """Gives what a refuge depends on, to see whether it has changed."""
+        return tuple(
+            (name, fleet.record.rev, fleet.pools, bool(self._nodes.counted(_id(name))))
+            for name, fleet in sorted(self._placing.fleets.items())
+        )
+
+    def _may_move(self, tree: PoolTree, fleet: str) -> bool:
+        """Tells whether a pool is there and may be sent on.
+
+        One that still leaves another fleet is served by that one, which a third would cut off:
+        unless that one is dead too.
+        """
+        placement = tree.pool.placement
+        if placement is None or placement.fleet != fleet:
+            return False
+        leaving = placement.leaving
+        return not leaving or self._is_dead(leaving) or not self._is_draining(leaving)
+
+    def _is_draining(self, name: str) -> bool:
+        fleet: Fleet | None = self._placing.fleets.get(name)
+        return fleet is not None and fleet.draining
+
+    # -- the end of a move -----------------------------------------------------------------
+
+    async def _let_go(self) -> None:
+        """Ends the moves whose new fleet has been live for the overlap."""
+        if not self._moving:
+            return
+        names = list(self._moving)
+        found = await self._store.read(lambda tx: trees.read(tx, names))
+        now = self._clock()
+        due: list[str] = []
+        for tree in found:
+            pool, live = tree.pool.name, is_live(tree)
+            since = self._moving.get(pool)
+            if live and since is None and pool in self._moving:
+                self._moving[pool] = since = now
+            if live and since is not None and now - since >= self._overlap:
+                due.append(pool)
+        if due:
+            await self._store.write(lambda tx: _release(tx, due))
+
+    @property
+    def moving(self) -> Mapping[str, float | None]:
+        """Gives the pools on two fleets, each with when its new fleet was first seen live."""
+        return self._moving
+
+
+def is_live(tree: PoolTree) -> bool:
+    """Tells whether all of a tree that its fleet can serve is live there."""
+    for obj in objects_of(tree):
+        record = obj.record
+        if record.deleted_rev or record.live_rev >= record.spec_rev:
+            continue
+        address = getattr(obj, "address", None)
+        if address == "":
+            continue  # a VIP that never got an address serves nowhere
+        return False
+    return True
+
+
+def _release(tx: Transaction, pools: Sequence[str]) -> None:
+    """Ends moves, of those pools whose trees are still live in this transaction."""
+    for tree in trees.read(tx, pools):
+        placement = tree.pool.placement
+        if placement is not None and placement.leaving and is_live(tree):
+            placements.release(tx, tree.pool.name)
+            log.info("a pool has moved", pool=tree.pool.name, left=placement.leaving)
+
+
+def _id(fleet: str) -> str:
+    return fleet.removeprefix("fleets/")
