@@ -7,7 +7,6 @@
     QuotaExceeded       RESOURCE_EXHAUSTED   QuotaFailure
     Aborted             ABORTED
     PermissionDenied    PERMISSION_DENIED
-    Unimplemented       UNIMPLEMENTED
     Unavailable         UNAVAILABLE          RetryInfo
     anything else       INTERNAL             an id that is in the log beside the exception
 
@@ -55,13 +54,6 @@ _CODES: dict[type[LbaasError], int] = {
     PermissionDenied: code_pb2.PERMISSION_DENIED,
     Unavailable: code_pb2.UNAVAILABLE,
 }
-
-
-class Unimplemented(LbaasError):
-    """The method is in the API, and this server cannot answer it yet."""
-
-
-_CODES[Unimplemented] = code_pb2.UNIMPLEMENTED
 
 
 class Stopping(Unavailable):

@@ -1,7 +1,7 @@
 """PoolService."""
 
 from api.caller import Context
-from api.errors import Unimplemented
+from api.conversion.stats import show_pool_stats
 from api.resources import POOLS
 from api.serving import Serving
 from api.standard_methods import StandardMethods
@@ -19,6 +19,7 @@ class PoolService(PoolServiceServicer):
 
     def __init__(self, serving: Serving) -> None:
         """Takes what all servicers share."""
+        self._serving = serving
         self._methods = StandardMethods(POOLS, serving)
 
     async def CreatePool(
@@ -90,11 +91,9 @@ class PoolService(PoolServiceServicer):
     async def GetPoolStats(
         self, request: pool_service_pb2.GetPoolStatsRequest, context: Context
     ) -> pool_pb2.PoolStats:
-        """Refuses: traffic is counted by agents."""
+        """Gives the traffic of a pool."""
         await self._methods.get(request.name)
-        raise Unimplemented(
-            "traffic is reported by agents, and this server has none yet", reason="NO_AGENT"
-        )
+        return show_pool_stats(request.name, self._serving.traffic(request.name))
 
 
 def _associate(tx: Transaction, name: str, monitor: str, *, etag: str) -> Pool:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from api.fleet_view import FleetView
+from api.fleet_view import FleetView, TrafficView
 from api.paging import Pager
 from api.seen import Seen
+from lbaas.model.errors import FailedPrecondition
 from lbaas.model.objects import Fleet
 from lbaas.model.rules import AddressPolicy
 from lbaas.store.store import Store
@@ -49,6 +50,21 @@ class Serving:
         }
         new = near.of_new()
         return lambda name: known.get(name, new)
+
+    def traffic(self, name: str) -> TrafficView:
+        """Gives the traffic of a pool or VIP.
+
+        Raises:
+            FailedPrecondition: NO_AGENT: nobody has ever counted it.
+        """
+        found = self.view.traffic(name)
+        if found is None:
+            raise FailedPrecondition(
+                "no agent has ever reported from its fleet: run `tidegate agent` beside each Envoy",
+                reason="NO_AGENT",
+                subject=name,
+            )
+        return found
 
     def see_fleet(self, name: str) -> Seen:
         """Gives what the fleet side says of a fleet."""

@@ -1,7 +1,7 @@
 """VipService."""
 
 from api.caller import Context
-from api.errors import Unimplemented
+from api.conversion.stats import show_vip_stats
 from api.resources import VIPS
 from api.serving import Serving
 from api.standard_methods import StandardMethods
@@ -15,6 +15,7 @@ class VipService(VipServiceServicer):
 
     def __init__(self, serving: Serving) -> None:
         """Takes what all servicers share."""
+        self._serving = serving
         self._methods = StandardMethods(VIPS, serving)
 
     async def CreateVip(
@@ -58,8 +59,6 @@ class VipService(VipServiceServicer):
     async def GetVipStats(
         self, request: vip_service_pb2.GetVipStatsRequest, context: Context
     ) -> vip_pb2.VipStats:
-        """Refuses: traffic is counted by agents."""
+        """Gives the traffic of a VIP."""
         await self._methods.get(request.name)
-        raise Unimplemented(
-            "traffic is reported by agents, and this server has none yet", reason="NO_AGENT"
-        )
+        return show_vip_stats(request.name, self._serving.traffic(request.name))

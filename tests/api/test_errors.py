@@ -7,7 +7,7 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2
 from structlog.testing import capture_logs
 
-from api.errors import Unimplemented, clip, to_status
+from api.errors import clip, to_status
 from api.server import ApiServer
 from lbaas.model.errors import (
     Aborted,
@@ -61,7 +61,6 @@ def detail(status, kind):
             code_pb2.PERMISSION_DENIED,
             error_details_pb2.ErrorInfo,
         ),
-        (Unimplemented("x", reason="R"), code_pb2.UNIMPLEMENTED, error_details_pb2.ErrorInfo),
     ],
 )
 def test_each_error_has_its_code_and_details(error, code, kind) -> None:

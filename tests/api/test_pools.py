@@ -13,7 +13,6 @@ from lbaas.v1.pool_service_pb2 import (
     DeletePoolRequest,
     DisassociateHealthMonitorRequest,
     GetPoolRequest,
-    GetPoolStatsRequest,
     ListPoolsRequest,
     UpdatePoolRequest,
 )
@@ -167,16 +166,6 @@ async def test_a_pool_shows_its_vips(client: Client) -> None:
     shown = await client.pools.GetPool(GetPoolRequest(name=make.WEB))
 
     assert list(shown.vips) == [vip.name]
-
-
-async def test_stats_are_unimplemented_with_a_reason(client: Client) -> None:
-    await client.pools.CreatePool(make.create_pool())
-
-    await refused(
-        client.pools.GetPoolStats(GetPoolStatsRequest(name=make.WEB)),
-        Code.UNIMPLEMENTED,
-        "NO_AGENT",
-    )
 
 
 async def test_validate_only_checks_all_and_stores_nothing(client: Client) -> None:
