@@ -8,7 +8,7 @@ from lbaas.model.filter import EVERY, Filter
 from lbaas.model.names import project_of
 from lbaas.model.objects import HealthMonitor, PoolTree
 from lbaas.model.rules import changed_immutables, check_health_monitor, rendered
-from lbaas.store import fitting, quotas
+from lbaas.store import fitting, pings, quotas
 from lbaas.store.assembly import complete, pools_of_monitors, shape
 from lbaas.store.feed import Action
 from lbaas.store.parents import of_project
@@ -62,6 +62,12 @@ def update(
             )
             fitting.admit(tx, tree, dataclasses.replace(tree, health_monitors=monitors))
     stored = HEALTH_MONITORS.changed(tx, after, spec=spec)
+    if after.admin_state_up != before.admin_state_up:
+        users = pools_of(tx, [name]).get(name, ())
+        if after.admin_state_up:
+            pings.begin(tx, users, [after])
+        else:
+            pings.end(tx, users, [name])
     tx.record(name, "", Action.UPDATED)
     return stored
 

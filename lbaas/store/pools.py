@@ -17,7 +17,7 @@ from lbaas.model.filter import EVERY, Filter
 from lbaas.model.names import HEALTH_MONITOR, project_of
 from lbaas.model.objects import HealthMonitor, Pool
 from lbaas.model.rules import changed_immutables, check_pool, rendered
-from lbaas.store import drains, fitting, placements, quotas
+from lbaas.store import drains, fitting, pings, placements, quotas
 from lbaas.store.assembly import complete, living, living_vips, shape
 from lbaas.store.feed import Action
 from lbaas.store.parents import of_project
@@ -195,7 +195,9 @@ def _change(tx: Transaction, before: Pool, after: Pool) -> Pool:
                 pool_monitors.c.pool == after.name, pool_monitors.c.monitor.in_(gone)
             )
         )
+        pings.end(tx, [after.name], gone)
         _associate(tx, after.name, new)
+        pings.begin(tx, [after.name], HEALTH_MONITORS.get_many(tx, new).values())
     tx.record(after.name, after.name, Action.UPDATED)
     return dataclasses.replace(stored, placement=placements.find(tx, after.name))
 

@@ -10,7 +10,7 @@ from lbaas.model.errors import FailedPrecondition, InvalidArgument
 from lbaas.model.names import pool_of_member
 from lbaas.model.objects import HealthMonitor, Member, Pool, PoolTree, Vip
 from lbaas.model.rules import check_tree
-from lbaas.store import drains, health_monitors, members, pools, tables, vips
+from lbaas.store import drains, health_monitors, members, pings, pools, tables, vips
 from lbaas.store.assembly import MONITORS, PLACEMENTS, complete, joined, living_vips
 from lbaas.store.shelf import check_etag
 from lbaas.store.shelves import HEALTH_MONITORS, MEMBERS, POOLS, VIPS
@@ -22,34 +22,43 @@ def read(tx: Transaction, names: Sequence[str]) -> tuple[PoolTree, ...]:
 
     Members that are deleted and still drain are in them.
 
-    Six queries for up to 500 pools, whatever is in them.
+    Six queries for up to 500 pools, whatever is in them; one more if PING monitors watch them.
     """
     found = [pool for pool in POOLS.get_many(tx, names).values() if not pool.record.deleted_rev]
     whole = complete(tx, sorted(found, key=lambda pool: pool.name))
     keys = [pool.name for pool in whole]
+    monitors = HEALTH_MONITORS.get_many(
+        tx, {name for pool in whole for name in pool.health_monitors}
+    )
+    pinged = [
+        pool.name
+        for pool in whole
+        if any(pings.is_watching(monitors[name]) for name in pool.health_monitors)
+    ]
     return _planted(
         whole,
         those=MEMBERS.within(tx, "pool", keys),
-        monitors=HEALTH_MONITORS.get_many(
-            tx, {name for pool in whole for name in pool.health_monitors}
-        ),
+        monitors=monitors,
         served=living_vips(tx, keys),
+        unreachable=pings.unreachable(tx, pinged),
     )
 
 
 def read_all(tx: Transaction) -> tuple[PoolTree, ...]:
-    """Gives the trees of all living pools, sorted by name, in six queries."""
+    """Gives the trees of all living pools, sorted by name, in six or seven queries."""
     found = POOLS.where(tx, tables.pools.c.deleted_rev == 0)
     whole = joined(
         found,
         placed=tx.connection.execute(PLACEMENTS).all(),
         watched=tx.connection.execute(MONITORS).all(),
     )
+    monitors = {monitor.name: monitor for monitor in HEALTH_MONITORS.where(tx)}
     return _planted(
         whole,
         those=MEMBERS.where(tx, or_(tables.members.c.deleted_rev == 0, drains.DRAINING)),
-        monitors={monitor.name: monitor for monitor in HEALTH_MONITORS.where(tx)},
+        monitors=monitors,
         served=VIPS.where(tx, tables.vips.c.deleted_rev == 0),
+        unreachable=pings.unreachable(tx) if any(map(pings.is_watching, monitors.values())) else {},
     )
 
 
@@ -149,6 +158,7 @@ def _planted(
     those: Iterable[Member],
     monitors: Mapping[str, HealthMonitor],
     served: Iterable[Vip],
+    unreachable: Mapping[str, frozenset[str]],
 ) -> tuple[PoolTree, ...]:
     members_of: defaultdict[str, list[Member]] = defaultdict(list)
     for member in those:
@@ -163,6 +173,9 @@ def _planted(
             members=tuple(members_of.get(pool.name, ())),
             health_monitors=tuple(monitors[name] for name in pool.health_monitors),
             vips=tuple(vips_of.get(pool.name, ())),
+            unreachable=unreachable.get(pool.name, frozenset()).intersection(
+                member.name for member in members_of.get(pool.name, ())
+            ),
         )
         for pool in whole
     )
