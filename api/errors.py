@@ -5,7 +5,7 @@
     AlreadyExists       ALREADY_EXISTS       ResourceInfo
     FailedPrecondition  FAILED_PRECONDITION  PreconditionFailure
     QuotaExceeded       RESOURCE_EXHAUSTED   QuotaFailure
-    Aborted             ABORTED
+    Aborted, Replaced   ABORTED
     PermissionDenied    PERMISSION_DENIED
     Unavailable         UNAVAILABLE          RetryInfo
     anything else       INTERNAL             an id that is in the log beside the exception
@@ -54,6 +54,17 @@ _CODES: dict[type[LbaasError], int] = {
     PermissionDenied: code_pb2.PERMISSION_DENIED,
     Unavailable: code_pb2.UNAVAILABLE,
 }
+
+
+class Replaced(LbaasError):
+    """A newer stream of the same node has come, and the newest counts."""
+
+    def __init__(self) -> None:
+        """Takes nothing."""
+        super().__init__("another agent has connected for this node", reason="REPLACED")
+
+
+_CODES[Replaced] = code_pb2.ABORTED
 
 
 class Stopping(Unavailable):

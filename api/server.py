@@ -10,6 +10,8 @@ import grpc.aio
 from grpc_channelz.v1 import channelz, channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from api.agent_service import AgentService
+from api.agents import Agents
 from api.fleet_service import FleetService
 from api.fleet_view import FleetView
 from api.health_monitor_service import HealthMonitorService
@@ -26,6 +28,8 @@ from api.vip_service import VipService
 from lbaas.model.errors import FailedPrecondition
 from lbaas.store.store import Store
 from lbaas.v1 import (
+    agent_service_pb2,
+    agent_service_pb2_grpc,
     fleet_service_pb2,
     fleet_service_pb2_grpc,
     health_monitor_service_pb2,
@@ -51,6 +55,7 @@ STOP_SECONDS = 2.0
 """How long calls may still take when the server stops; watches and waits end at once."""
 
 _FILES = (
+    agent_service_pb2.DESCRIPTOR,
     fleet_service_pb2.DESCRIPTOR,
     health_monitor_service_pb2.DESCRIPTOR,
     load_balancer_service_pb2.DESCRIPTOR,
@@ -116,6 +121,7 @@ async def serve_api(
     view: FleetView,
     address: str,
     *,
+    agents: Agents | None = None,
     page_secret: bytes = b"",
     heartbeat: timedelta = HEARTBEAT,
 ) -> ApiServer:
@@ -125,6 +131,7 @@ async def serve_api(
         store: Where everything is kept.
         view: What only the streams know.
         address: `host:port`, on loopback; port 0 takes a free one.
+        agents: Takes what agents report; None: agents are not served.
         page_secret: Signs page tokens; processes of one plane share it. Empty: a random one.
         heartbeat: After how much silence a watch shows a sign of life.
 
@@ -134,7 +141,7 @@ async def serve_api(
     refuse_beyond_loopback(address)
     server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
     serving, checks = await add_services(
-        server, store, view, page_secret=page_secret, heartbeat=heartbeat
+        server, store, view, agents=agents, page_secret=page_secret, heartbeat=heartbeat
     )
     try:
         port = server.add_insecure_port(address)
@@ -153,6 +160,7 @@ async def add_services(
     store: Store,
     view: FleetView,
     *,
+    agents: Agents | None = None,
     page_secret: bytes = b"",
     heartbeat: timedelta = HEARTBEAT,
 ) -> tuple[Serving, HealthChecks]:
@@ -181,6 +189,10 @@ async def add_services(
     )
     fleet_service_pb2_grpc.add_FleetServiceServicer_to_server(FleetService(serving), server)
     quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(QuotaService(serving), server)
+    if agents is not None:
+        agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
+            AgentService(serving, agents), server
+        )
     checks: HealthChecks = _health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     for service in ("", *SERVICES):

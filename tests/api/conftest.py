@@ -12,6 +12,7 @@ import pytest
 from api.server import ApiServer, serve_api
 from lbaas.model.capabilities import EVERYTHING
 from lbaas.store.store import Store
+from tests.api.agents_side import AgentsSide
 from tests.api.client import Client
 from tests.api.fleet_side import FleetSide
 
@@ -43,9 +44,20 @@ def fleet_side() -> FleetSide:
 
 
 @pytest.fixture
-async def server(store: Store, fleet_side: FleetSide) -> AsyncIterator[ApiServer]:
+def agents() -> AgentsSide:
+    return AgentsSide()
+
+
+@pytest.fixture
+async def server(
+    store: Store, fleet_side: FleetSide, agents: AgentsSide
+) -> AsyncIterator[ApiServer]:
     server = await serve_api(
-        store, fleet_side, "127.0.0.1:0", heartbeat=timedelta(milliseconds=200)
+        store,
+        fleet_side,
+        "127.0.0.1:0",
+        agents=agents,
+        heartbeat=timedelta(milliseconds=200),
     )
     yield server
     await server.stop()

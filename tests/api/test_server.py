@@ -42,7 +42,7 @@ async def test_a_port_in_use_is_said_so(
 async def test_health_of_the_server_and_of_each_service(client: Client) -> None:
     health = health_pb2_grpc.HealthStub(client.channel)
 
-    assert len(SERVICES) == 8
+    assert len(SERVICES) == 9
     for service in ("", *SERVICES):
         answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING

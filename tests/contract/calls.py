@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from lbaas.v1 import (
+    agent_service_pb2,
     fleet_service_pb2,
     health_monitor_service_pb2,
     load_balancer_service_pb2,
@@ -22,6 +23,7 @@ from lbaas.v1 import (
 )
 
 _FILES = (
+    agent_service_pb2,
     fleet_service_pb2,
     health_monitor_service_pb2,
     load_balancer_service_pb2,
@@ -81,16 +83,28 @@ class Method:
 
     async def call(self, channel: grpc.aio.Channel, request: Message) -> Message | None:
         """Calls the method; of a stream it gives the first message."""
-        serialise, read = (
-            type(request).SerializeToString,
-            GetMessageClass(self.descriptor.output_type).FromString,
-        )
+        answer = await self.send(channel, request.SerializeToString())
+        if answer is None:
+            return None
+        return GetMessageClass(self.descriptor.output_type).FromString(answer)
+
+    async def send(self, channel: grpc.aio.Channel, data: bytes) -> bytes | None:
+        """Calls the method with any bytes; of a stream it gives the first message's, if any."""
         if not self.descriptor.server_streaming:
-            return await channel.unary_unary(self.path, serialise, read)(request, timeout=20)
-        call = channel.unary_stream(self.path, serialise, read)(request, timeout=20)
+            return await channel.unary_unary(self.path, _as_is, _as_is)(data, timeout=20)
+        if self.descriptor.client_streaming:
+            call = channel.stream_stream(self.path, _as_is, _as_is)(timeout=20)
+            await call.write(data)
+            await call.done_writing()
+        else:
+            call = channel.unary_stream(self.path, _as_is, _as_is)(data, timeout=20)
         first = await call.read()
         call.cancel()
-        return first
+        return None if first is grpc.aio.EOF else first
+
+
+def _as_is(data: bytes) -> bytes:
+    return data
 
 
 METHODS = tuple(
