@@ -390,17 +390,17 @@ async def test_a_refusal_of_the_pool_as_it_was_does_not_stand_on_the_pool_as_it_
     await world.write(lambda tx: health_monitors.create(tx, ping))
     await world.write(add_fleet("edge", vip_ranges=("10.0.0.0/24",)))
     await world.write(lambda tx: pools.create(tx, make.pool(health_monitors=(ping.name,))))
-    decide = world.reconcile._decide
+    store_choice = world.placing._store_choice
     changed = []
 
-    async def decide_late(tree, decision):
+    async def store_late(tree, decision, *, move):
         """The tenant is quicker than the transaction that stores the choice."""
         if not changed:
             changed.append(decision)
             await world.write(lambda tx: pools.disassociate(tx, POOL, ping.name))
-        await decide(tree, decision)
+        await store_choice(tree, decision, move=move)
 
-    world.reconcile._decide = decide_late
+    world.placing._store_choice = store_late
     await world.reconcile.step()
     assert changed[0].fleet == ""
     pool = await world.get(POOL)

@@ -64,12 +64,12 @@ class World:
         self.register = NodeRegister(lost_after=LOST_AFTER, clock=lambda: self.now)
         self.feedback = Feedback(self.store, self.cache, self.renderings, self.register)
         self.view = StreamsFleetView(self.cache, self.renderings, self.feedback, self.register)
-        placing = Placing(self.store, offered=self.offered, live_nodes=self.register.connected)
+        self.placing = Placing(self.store, offered=self.offered, live_nodes=self.register.connected)
         self.drains = Drains(self.store)
         self.moves = Moves(
             self.store,
             self.register,
-            placing,
+            self.placing,
             dead_after=DEAD_AFTER,
             overlap=OVERLAP,
             clock=lambda: self.now,
@@ -79,7 +79,7 @@ class World:
             self.cache,
             self.renderings,
             self.feedback,
-            placing,
+            self.placing,
             followers=(self.drains, self.moves),
         )
         self.cache.observer = self.feedback
