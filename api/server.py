@@ -75,6 +75,13 @@ _OPTIONS = (
     ("grpc.max_metadata_size", LARGEST_METADATA // 2),
     ("grpc.absolute_max_metadata_size", LARGEST_METADATA),
     ("grpc.enable_channelz", 1),
+    # Agents' streams are quiet for long: one whose host has vanished is noticed after 20 s, and
+    # agents may ask the same of the server (grpcio's default takes that for abuse).
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+    ("grpc.http2.max_ping_strikes", 0),
     # Two servers on one port would share its connections at random.
     ("grpc.so_reuseport", 0),
     # A herd of clients that come back at once is refused at the default (grpcio 1.85, measured).

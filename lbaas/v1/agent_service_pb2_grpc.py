@@ -48,8 +48,10 @@ class AgentServiceServicer:
 
     def Connect(self, request_iterator, context):
         """One stream for as long as the agent runs. Its first message is the hello; the answer to it is a
-        spec of all the pools on the agent's fleet, and each later one is what changed. Of several
-        streams for one node the newest counts. NOT_FOUND: no such fleet.
+        spec of all the pools on the agent's fleet (a large one goes on in further messages), and each
+        later one is what changed. Of several streams for one node the newest counts, and others end
+        with ABORTED, reason REPLACED. NOT_FOUND: no such fleet. INVALID_ARGUMENT: what was said first
+        is no hello, or later no report.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

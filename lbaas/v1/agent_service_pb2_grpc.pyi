@@ -35,8 +35,10 @@ class AgentServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AgentServiceAsyncStub: ...
     Connect: _grpc.StreamStreamMultiCallable[_agent_service_pb2.ConnectRequest, _agent_service_pb2.AgentSpec]
     """One stream for as long as the agent runs. Its first message is the hello; the answer to it is a
-    spec of all the pools on the agent's fleet, and each later one is what changed. Of several
-    streams for one node the newest counts. NOT_FOUND: no such fleet.
+    spec of all the pools on the agent's fleet (a large one goes on in further messages), and each
+    later one is what changed. Of several streams for one node the newest counts, and others end
+    with ABORTED, reason REPLACED. NOT_FOUND: no such fleet. INVALID_ARGUMENT: what was said first
+    is no hello, or later no report.
     """
 
 @_typing.type_check_only
@@ -46,8 +48,10 @@ class AgentServiceAsyncStub(AgentServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Connect: _aio.StreamStreamMultiCallable[_agent_service_pb2.ConnectRequest, _agent_service_pb2.AgentSpec]  # type: ignore[assignment]
     """One stream for as long as the agent runs. Its first message is the hello; the answer to it is a
-    spec of all the pools on the agent's fleet, and each later one is what changed. Of several
-    streams for one node the newest counts. NOT_FOUND: no such fleet.
+    spec of all the pools on the agent's fleet (a large one goes on in further messages), and each
+    later one is what changed. Of several streams for one node the newest counts, and others end
+    with ABORTED, reason REPLACED. NOT_FOUND: no such fleet. INVALID_ARGUMENT: what was said first
+    is no hello, or later no report.
     """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -60,8 +64,10 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_agent_service_pb2.AgentSpec], _abc.AsyncIterator[_agent_service_pb2.AgentSpec]]:
         """One stream for as long as the agent runs. Its first message is the hello; the answer to it is a
-        spec of all the pools on the agent's fleet, and each later one is what changed. Of several
-        streams for one node the newest counts. NOT_FOUND: no such fleet.
+        spec of all the pools on the agent's fleet (a large one goes on in further messages), and each
+        later one is what changed. Of several streams for one node the newest counts, and others end
+        with ABORTED, reason REPLACED. NOT_FOUND: no such fleet. INVALID_ARGUMENT: what was said first
+        is no hello, or later no report.
         """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -97,7 +97,7 @@ class HealthMonitor(_message.Message):
     provisioning_status: _status_pb2.ProvisioningStatus.Code.ValueType
     """Whether the monitor is live on the nodes of its fleet."""
     operating_status: _status_pb2.OperatingStatus.Code.ValueType
-    """Whether the monitor works. UNKNOWN / NO_AGENT while no agent reports."""
+    """Whether the members that it watches pass it: all of them, some, or none."""
     nodes_applied: _builtins.int
     """How many counted nodes have confirmed the last change."""
     nodes_total: _builtins.int

@@ -91,7 +91,7 @@ class Member(_message.Message):
     provisioning_status: _status_pb2.ProvisioningStatus.Code.ValueType
     """Whether the member is live on the nodes of its fleet."""
     operating_status: _status_pb2.OperatingStatus.Code.ValueType
-    """Whether the member serves. UNKNOWN / NO_AGENT while no agent reports."""
+    """Whether the member serves: on all nodes, on some (DEGRADED), or on none."""
     nodes_applied: _builtins.int
     """How many counted nodes have confirmed the last change."""
     nodes_total: _builtins.int
@@ -140,7 +140,7 @@ class Member(_message.Message):
 
     @_builtins.property
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberVerdict]:
-        """How each node of the fleet finds the member. Empty while no agent reports."""
+        """How each node whose agent reports finds the member, sorted by node."""
 
     @_builtins.property
     def drain_end_time(self) -> _timestamp_pb2.Timestamp:

@@ -93,7 +93,7 @@ class Pool(_message.Message):
     provisioning_status: _status_pb2.ProvisioningStatus.Code.ValueType
     """Whether the pool is live on the nodes of its fleet."""
     operating_status: _status_pb2.OperatingStatus.Code.ValueType
-    """Whether members serve. UNKNOWN / NO_AGENT while no agent reports."""
+    """Whether the members serve that should take new traffic: all of them, some, or none."""
     nodes_applied: _builtins.int
     """How many counted nodes have confirmed the last change."""
     nodes_total: _builtins.int

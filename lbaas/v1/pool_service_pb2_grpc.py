@@ -138,8 +138,8 @@ class PoolServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPoolStats(self, request, context):
-        """Gives the traffic of a pool, summed over the nodes of its fleet. FAILED_PRECONDITION
-        with reason NO_AGENT while no agent has ever reported from the fleet.
+        """Gives the traffic of a pool, summed over the nodes of its fleet. FAILED_PRECONDITION with
+        reason NO_AGENT while no agent has ever reported from the fleet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,8 +59,8 @@ class PoolServiceStub:
     DisassociateHealthMonitor: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.DisassociateHealthMonitorRequest, _pool_pb2.Pool]
     """Takes a monitor off a pool, and gives the pool. NOT_FOUND if it is not on it."""
     GetPoolStats: _grpc.UnaryUnaryMultiCallable[_pool_service_pb2.GetPoolStatsRequest, _pool_pb2.PoolStats]
-    """Gives the traffic of a pool, summed over the nodes of its fleet. FAILED_PRECONDITION
-    with reason NO_AGENT while no agent has ever reported from the fleet.
+    """Gives the traffic of a pool, summed over the nodes of its fleet. FAILED_PRECONDITION with
+    reason NO_AGENT while no agent has ever reported from the fleet.
     """
 
 @_typing.type_check_only
@@ -93,8 +93,8 @@ class PoolServiceAsyncStub(PoolServiceStub):
     DisassociateHealthMonitor: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.DisassociateHealthMonitorRequest, _pool_pb2.Pool]  # type: ignore[assignment]
     """Takes a monitor off a pool, and gives the pool. NOT_FOUND if it is not on it."""
     GetPoolStats: _aio.UnaryUnaryMultiCallable[_pool_service_pb2.GetPoolStatsRequest, _pool_pb2.PoolStats]  # type: ignore[assignment]
-    """Gives the traffic of a pool, summed over the nodes of its fleet. FAILED_PRECONDITION
-    with reason NO_AGENT while no agent has ever reported from the fleet.
+    """Gives the traffic of a pool, summed over the nodes of its fleet. FAILED_PRECONDITION with
+    reason NO_AGENT while no agent has ever reported from the fleet.
     """
 
 class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -172,8 +172,8 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pool_service_pb2.GetPoolStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pool_pb2.PoolStats, _abc.Awaitable[_pool_pb2.PoolStats]]:
-        """Gives the traffic of a pool, summed over the nodes of its fleet. FAILED_PRECONDITION
-        with reason NO_AGENT while no agent has ever reported from the fleet.
+        """Gives the traffic of a pool, summed over the nodes of its fleet. FAILED_PRECONDITION with
+        reason NO_AGENT while no agent has ever reported from the fleet.
         """
 
 def add_PoolServiceServicer_to_server(servicer: PoolServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

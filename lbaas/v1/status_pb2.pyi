@@ -92,7 +92,9 @@ Global___ProvisioningStatus: _TypeAlias = ProvisioningStatus  # noqa: Y015
 
 @_typing.final
 class OperatingStatus(_message.Message):
-    """Whether traffic is served, as the Envoys and the health monitors see it."""
+    """Whether traffic is served, as the Envoys and the health monitors see it, and as the agents beside
+    the Envoys report it within a second.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -115,9 +117,7 @@ class OperatingStatus(_message.Message):
         NO_MONITOR: OperatingStatus._Code.ValueType  # 5
         """No health monitor watches it, so it is taken to be up."""
         UNKNOWN: OperatingStatus._Code.ValueType  # 6
-        """Nobody can tell. `status_detail.reason` is NO_AGENT while no agent reports from the fleet's
-        nodes.
-        """
+        """Nobody can tell: no agent reports from its fleet's nodes, it is on no fleet, or it is new."""
 
     class Code(_Code, metaclass=_CodeEnumTypeWrapper):
         """The statuses."""
@@ -135,9 +135,7 @@ class OperatingStatus(_message.Message):
     NO_MONITOR: OperatingStatus.Code.ValueType  # 5
     """No health monitor watches it, so it is taken to be up."""
     UNKNOWN: OperatingStatus.Code.ValueType  # 6
-    """Nobody can tell. `status_detail.reason` is NO_AGENT while no agent reports from the fleet's
-    nodes.
-    """
+    """Nobody can tell: no agent reports from its fleet's nodes, it is on no fleet, or it is new."""
 
     def __init__(
         self,
@@ -163,11 +161,25 @@ class StatusDetail(_message.Message):
     RESOURCE_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Stable, UPPER_SNAKE, for programs. Among them: REJECTED_BY_ENVOY, NO_ELIGIBLE_FLEET,
-    ADDRESS_IN_USE, NO_NODE_CONNECTED, NODE_NOT_ACKING, BLOCKED_BY, NO_AGENT.
+    """Stable, UPPER_SNAKE, for programs; the list grows. What keeps an object from being live comes
+    first, then why it does not serve.
+
+    Why it is in ERROR: REJECTED_BY_ENVOY, NO_ELIGIBLE_FLEET, ADDRESS_IN_USE,
+    ADDRESS_RANGE_EXHAUSTED.
+
+    Why it is PENDING: NO_NODE_CONNECTED (its fleet has none), WAITING_FOR_NODE (a node has not
+    answered yet), NODE_DISCONNECTED (a node has been gone for less than 30 s), NOT_CONFIRMED_YET.
+
+    Why it is not ONLINE. A member: MONITOR_FAILED, CHECK_PENDING (it has passed no check yet),
+    DRAINING, WEIGHT_ZERO, ADMIN_DOWN, POOL_ADMIN_DOWN. A pool or VIP: MEMBERS_DOWN,
+    ALL_MEMBERS_DOWN, MEMBERS_UNKNOWN, ONLY_BACKUPS_UP, ALL_DRAINING, NO_MEMBERS, ADMIN_DOWN,
+    NOT_SERVED. A monitor: MEMBERS_DOWN, ALL_MEMBERS_DOWN, NOT_IN_USE, NO_MEMBERS, ADMIN_DOWN. Any:
+    NO_MONITOR, NO_AGENT (no agent reports from the fleet's nodes), NOT_PLACED (no fleet serves it).
     """
     message: _builtins.str
-    """For people. For REJECTED_BY_ENVOY these are Envoy's own words."""
+    """For people. For REJECTED_BY_ENVOY these are Envoy's own words, for MONITOR_FAILED what the check
+    met: `HTTP 503, wanted 200`.
+    """
     fleet: _builtins.str
     """The fleet concerned, `fleets/{fleet}`; empty if none is."""
     node: _builtins.str

@@ -90,7 +90,7 @@ class Vip(_message.Message):
     provisioning_status: _status_pb2.ProvisioningStatus.Code.ValueType
     """Whether the VIP is live on the nodes of its fleet."""
     operating_status: _status_pb2.OperatingStatus.Code.ValueType
-    """Whether the VIP serves. UNKNOWN / NO_AGENT while no agent reports."""
+    """Whether the VIP serves: as its pool does, unless it is off itself or nodes refuse it."""
     nodes_applied: _builtins.int
     """How many counted nodes have confirmed the last change."""
     nodes_total: _builtins.int

@@ -112,8 +112,8 @@ class VipServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetVipStats(self, request, context):
-        """Gives the traffic of a VIP, summed over the nodes of its fleet. FAILED_PRECONDITION
-        with reason NO_AGENT while no agent has ever reported from the fleet.
+        """Gives the traffic of a VIP, summed over the nodes of its fleet. FAILED_PRECONDITION with
+        reason NO_AGENT while no agent has ever reported from the fleet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,8 +52,8 @@ class VipServiceStub:
     node has confirmed that it is gone, it is NOT_FOUND and its id is free.
     """
     GetVipStats: _grpc.UnaryUnaryMultiCallable[_vip_service_pb2.GetVipStatsRequest, _vip_pb2.VipStats]
-    """Gives the traffic of a VIP, summed over the nodes of its fleet. FAILED_PRECONDITION
-    with reason NO_AGENT while no agent has ever reported from the fleet.
+    """Gives the traffic of a VIP, summed over the nodes of its fleet. FAILED_PRECONDITION with
+    reason NO_AGENT while no agent has ever reported from the fleet.
     """
 
 @_typing.type_check_only
@@ -79,8 +79,8 @@ class VipServiceAsyncStub(VipServiceStub):
     node has confirmed that it is gone, it is NOT_FOUND and its id is free.
     """
     GetVipStats: _aio.UnaryUnaryMultiCallable[_vip_service_pb2.GetVipStatsRequest, _vip_pb2.VipStats]  # type: ignore[assignment]
-    """Gives the traffic of a VIP, summed over the nodes of its fleet. FAILED_PRECONDITION
-    with reason NO_AGENT while no agent has ever reported from the fleet.
+    """Gives the traffic of a VIP, summed over the nodes of its fleet. FAILED_PRECONDITION with
+    reason NO_AGENT while no agent has ever reported from the fleet.
     """
 
 class VipServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -139,8 +139,8 @@ class VipServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _vip_service_pb2.GetVipStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_vip_pb2.VipStats, _abc.Awaitable[_vip_pb2.VipStats]]:
-        """Gives the traffic of a VIP, summed over the nodes of its fleet. FAILED_PRECONDITION
-        with reason NO_AGENT while no agent has ever reported from the fleet.
+        """Gives the traffic of a VIP, summed over the nodes of its fleet. FAILED_PRECONDITION with
+        reason NO_AGENT while no agent has ever reported from the fleet.
         """
 
 def add_VipServiceServicer_to_server(servicer: VipServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
