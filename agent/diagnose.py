@@ -8,9 +8,8 @@ import errno
 import functools
 import re
 import ssl
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, NamedTuple
 
 import h11
 
@@ -36,15 +35,14 @@ _WITH_BODY: Final = ("POST", "PUT", "PATCH")
 _READ: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What a repeated check found: whether it passed, and if not, what it met, for people."""
 
     passed: bool
     cause: str = ""
 
 
-async def diagnose(monitor: HealthMonitor, address: str, port: int) -> Finding:
+async def cause(monitor: HealthMonitor, address: str, port: int) -> Finding:
     """Makes a monitor's check of a member once and gives what it met.
 
     It lasts `timeout` of the monitor at most. A member that recovered meanwhile passes. Causes are
@@ -96,8 +94,8 @@ async def _http(monitor: HealthMonitor, address: str, port: int) -> Finding:
     except OSError as error:
         # Who resets a connection accepted it before: a refusal has an error of its own.
         in_tls = secure and isinstance(error, ConnectionResetError)
-        cause = "TLS handshake failed: connection closed" if in_tls else _words(error)
-        return Finding(passed=False, cause=cause)
+        words = "TLS handshake failed: connection closed" if in_tls else _words(error)
+        return Finding(passed=False, cause=words)
     try:
         status = await _status(_request(monitor), reader, writer)
     except OSError as error:

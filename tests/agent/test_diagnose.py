@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 import trustme
 
-from agent.diagnose import Finding, diagnose
+from agent.diagnose import Finding, cause
 from lbaas.v1.enums_pb2 import HealthMonitorType
 from lbaas.v1.health_monitor_pb2 import HealthMonitor
 from tests.harness.members import Echo, Member, Mode
@@ -30,8 +30,8 @@ def monitor(
     return made
 
 
-def failed(cause: str) -> Finding:
-    return Finding(passed=False, cause=cause)
+def failed(words: str) -> Finding:
+    return Finding(passed=False, cause=words)
 
 
 class Server:
@@ -81,12 +81,12 @@ def tls(*, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
 async def test_a_member_that_serves_passes() -> None:
     async with await Member.start("m") as member:
         for kind in (TCP, HTTP):
-            assert await diagnose(monitor(kind), "127.0.0.1", member.port) == PASSED
+            assert await cause(monitor(kind), "127.0.0.1", member.port) == PASSED
 
 
 async def test_an_address_of_ipv6() -> None:
     async with Server(status(200)).running(host="::1") as server:
-        assert await diagnose(monitor(HTTP), "::1", server.port) == PASSED
+        assert await cause(monitor(HTTP), "::1", server.port) == PASSED
 
 
 @pytest.mark.parametrize(
@@ -104,13 +104,13 @@ async def test_an_address_of_ipv6() -> None:
 async def test_codes(code: int, codes: str, wanted: Finding) -> None:
     async with Server(status(code)).running() as server:
         check = monitor(HTTP, expected_codes=codes)
-        assert await diagnose(check, "127.0.0.1", server.port) == wanted
+        assert await cause(check, "127.0.0.1", server.port) == wanted
 
 
 async def test_the_request_is_the_monitors() -> None:
     async with Server(status(200)).running() as server:
         check = monitor(HTTP, http_method="HEAD", url_path="/a%7Eb?x=[1]&y", host="shop.test:81")
-        assert await diagnose(check, "127.0.0.1", server.port) == PASSED
+        assert await cause(check, "127.0.0.1", server.port) == PASSED
         head = server.asked.decode().lower().split("\r\n")
         assert server.asked.startswith(b"HEAD /a%7Eb?x=[1]&y HTTP/1.1\r\n")
         assert [line for line in head if line.startswith(("host:", "user-agent:"))] == [
@@ -118,7 +118,7 @@ async def test_the_request_is_the_monitors() -> None:
             "user-agent: tidegate/diagnose",
         ]
 
-        await diagnose(monitor(HTTP), "127.0.0.1", server.port)
+        await cause(monitor(HTTP), "127.0.0.1", server.port)
         assert server.asked.startswith(b"GET / HTTP/1.1\r\n")
         assert b"host: localhost\r\n" in server.asked.lower()
 
@@ -126,8 +126,8 @@ async def test_the_request_is_the_monitors() -> None:
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_any_certificate_passes(version: ssl.TLSVersion) -> None:
     async with Server(status(200)).running(tls=tls(version=version)) as server:
-        assert await diagnose(monitor(HTTPS), "127.0.0.1", server.port) == PASSED
-        assert await diagnose(monitor(TCP), "127.0.0.1", server.port) == PASSED
+        assert await cause(monitor(HTTPS), "127.0.0.1", server.port) == PASSED
+        assert await cause(monitor(TCP), "127.0.0.1", server.port) == PASSED
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ async def test_the_server_name_is_the_host_unless_it_is_an_address(
     host: str, name: str | None
 ) -> None:
     async with Server(status(503)).running(tls=tls()) as server:
-        found = await diagnose(monitor(HTTPS, host=host), "127.0.0.1", server.port)
+        found = await cause(monitor(HTTPS, host=host), "127.0.0.1", server.port)
         assert found == failed("HTTP 503, wanted 200")
         assert server.server_names == [name]
 
@@ -146,15 +146,15 @@ async def test_the_server_name_is_the_host_unless_it_is_an_address(
 async def test_nobody_listens() -> None:
     port = free_port()
     for kind in (TCP, HTTP, HTTPS):
-        found = await diagnose(monitor(kind), "127.0.0.1", port)
+        found = await cause(monitor(kind), "127.0.0.1", port)
         assert found == failed("connection refused"), kind
 
 
 async def test_a_mute_member() -> None:
     async with await Member.start("m", mode=Mode.MUTE) as member:
-        found = await diagnose(monitor(HTTP, timeout=0.1), "127.0.0.1", member.port)
+        found = await cause(monitor(HTTP, timeout=0.1), "127.0.0.1", member.port)
         assert found == failed("timeout after 0.1 s")
-        found = await diagnose(monitor(HTTPS, timeout=0.1), "127.0.0.1", member.port)
+        found = await cause(monitor(HTTPS, timeout=0.1), "127.0.0.1", member.port)
         assert found == failed("timeout after 0.1 s")
 
 
@@ -166,25 +166,25 @@ async def test_a_connection_that_is_not_accepted() -> None:
         with socket.socket() as first:
             # It takes the queue's one place, so the kernel drops what comes.
             first.connect(("127.0.0.1", port))
-            found = await diagnose(monitor(TCP, timeout=0.1), "127.0.0.1", port)
+            found = await cause(monitor(TCP, timeout=0.1), "127.0.0.1", port)
             assert found == failed("timeout after 0.1 s")
 
 
 async def test_what_is_no_http() -> None:
     async with Server(b"SSH-2.0-x\r\n\r\n").running() as server:
-        found = await diagnose(monitor(HTTP), "127.0.0.1", server.port)
+        found = await cause(monitor(HTTP), "127.0.0.1", server.port)
         assert found.cause.startswith("not an answer of HTTP: ")
 
 
 async def test_an_end_without_an_answer() -> None:
     async with Server(b"").running() as server:
-        found = await diagnose(monitor(HTTP), "127.0.0.1", server.port)
+        found = await cause(monitor(HTTP), "127.0.0.1", server.port)
         assert found == failed("connection closed without an answer")
 
 
 async def test_a_reset() -> None:
     async with await Member.start("m", mode=Mode.MUTE) as member:
-        asking = asyncio.create_task(diagnose(monitor(HTTP), "127.0.0.1", member.port))
+        asking = asyncio.create_task(cause(monitor(HTTP), "127.0.0.1", member.port))
 
         async def asked() -> bool:
             return member.requests == 1
@@ -200,13 +200,13 @@ async def test_a_reset() -> None:
 
 async def test_tls_that_fails() -> None:
     async with Server(None).running() as server:
-        found = await diagnose(monitor(HTTPS), "127.0.0.1", server.port)
+        found = await cause(monitor(HTTPS), "127.0.0.1", server.port)
         assert found == failed("TLS handshake failed: connection closed")
     async with await Echo.start("no TLS") as member:
-        found = await diagnose(monitor(HTTPS), "127.0.0.1", member.port)
+        found = await cause(monitor(HTTPS), "127.0.0.1", member.port)
         assert found == failed("TLS handshake failed: wrong version number")
 
 
 async def test_ping_is_not_envoys() -> None:
     with pytest.raises(ValueError, match="no check of Envoy's"):
-        await diagnose(monitor(HealthMonitorType.PING), "127.0.0.1", 80)
+        await cause(monitor(HealthMonitorType.PING), "127.0.0.1", 80)
