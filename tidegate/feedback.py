@@ -162,7 +162,7 @@ class Feedback:
         snapshot = self._cache.snapshot(stream.fleet)
         tracked = self._nodes.opened(stream, snapshot.revision if snapshot else 0)
         log.info("node connected", node=tracked.name, envoy=tracked.envoy_version)
-        self._save(tracked)
+        self.save(tracked)
         self._nodes_changed.set()
         for name in tuple(self.outbox.gone):
             # A node that was lost may be back with what was to be called gone.
@@ -180,7 +180,7 @@ class Feedback:
             self._evaluate_fleet(stream.fleet)
             return
         log.info("node disconnected", node=tracked.name)
-        self._save(tracked)
+        self.save(tracked)
         self._nodes_changed.set()
 
     def confirmed(self, stream: NodeStream, keys: Collection[Key]) -> None:
@@ -242,11 +242,12 @@ class Feedback:
     def _hear(self, stream: NodeStream) -> None:
         tracked = self._nodes.heard(stream)
         if tracked is not None:
-            self._save(tracked)
+            self.save(tracked)
             self._nodes_changed.set()
             self._evaluate_fleet(stream.fleet)
 
-    def _save(self, tracked: TrackedNode) -> None:
+    def save(self, tracked: TrackedNode) -> None:
+        """Takes that what the store keeps of a node has changed."""
         self.outbox.forgotten.discard(tracked.name)
         self.outbox.nodes[tracked.name] = tracked.stored()
         self._wake.set()
@@ -310,7 +311,7 @@ class Feedback:
         lost = self._nodes.expire()
         for node in lost:
             log.warning("node lost", node=node.name)
-            self._save(node)
+            self.save(node)
         gone = self._nodes.forget()
         for node in gone:
             self.outbox.nodes.pop(node.name, None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from lbaas.model.enums import NodeState
-from lbaas.model.objects import EPOCH, Node, NodeView
+from lbaas.model.objects import EPOCH, AgentView, Node, NodeView
 from xds.cache.stream import NodeStream
 from xds.cache.types import LISTENER, ROUTE, Key
 
@@ -36,7 +36,8 @@ def node_name(fleet: str, node: str) -> str:
 class TrackedNode:
     """One node: its streams (the newest last), whether it counts, since when it is gone.
 
-    `lost`: it has been gone for so long that nobody waits for it.
+    `lost`: it has been gone for so long that nobody waits for it. `agent`: one has reported for
+    it; `ping`: that can send ICMP echo requests. Both outlive the agent's stream.
     """
 
     fleet: str
@@ -47,6 +48,8 @@ class TrackedNode:
     gone_since: float | None = None
     lost: bool = False
     last_seen: datetime = EPOCH
+    agent: bool = False
+    ping: bool = False
     streams: list[NodeStream] = field(default_factory=list)
 
     @property
@@ -74,17 +77,24 @@ class TrackedNode:
             counted=self.counted,
             joined_rev=self.joined_rev,
             last_seen=self.last_seen,
+            agent=self.agent,
+            ping=self.ping,
         )
 
 
 class NodeRegister:
-    """All nodes of all fleets. Time comes from `clock` (seconds, monotonic)."""
+    """All nodes of all fleets. Time comes from `clock` (seconds, monotonic).
+
+    Attributes:
+        on_counted: called with a fleet's id when one of its nodes begins or ceases to count.
+    """
 
     def __init__(self, *, lost_after: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Takes after how many seconds without a stream a node is lost."""
         self._lost_after = lost_after
         self._clock = clock
         self._nodes: dict[str, dict[str, TrackedNode]] = {}
+        self.on_counted: list[Callable[[str], None]] = []
 
     def restore(self, nodes: tuple[Node, ...]) -> None:
         """Takes the nodes the store knew; those that counted have `lost_after` to return."""
@@ -100,6 +110,8 @@ class NodeRegister:
                 gone_since=now,
                 lost=not node.counted,
                 last_seen=node.last_seen,
+                agent=node.agent,
+                ping=node.ping,
             )
 
     def opened(self, stream: NodeStream, revision: int) -> TrackedNode:
@@ -143,7 +155,31 @@ class NodeRegister:
         if not stream.in_step(tracked.joined_rev):
             return None
         tracked.counted = True
+        self._say(tracked.fleet)
         return tracked
+
+    def agent_came(self, name: str, *, ping: bool) -> TrackedNode:
+        """Takes that a node (by its name) has an agent, and whether that can ping.
+
+        One that was never connected is not waited for, and counts for nothing yet.
+        """
+        fleet = name.split("/", 2)[1]
+        nodes = self._nodes.setdefault(fleet, {})
+        tracked = nodes.get(node_id(name))
+        if tracked is None:
+            now = self._clock()
+            tracked = TrackedNode(fleet=fleet, name=name, joined_rev=0, gone_since=now, lost=True)
+            nodes[node_id(name)] = tracked
+        tracked.agent, tracked.ping = True, ping
+        return tracked
+
+    def find(self, name: str) -> TrackedNode | None:
+        """Gives a node by its name, None if it was never seen."""
+        return self._nodes.get(name.split("/", 2)[1], {}).get(node_id(name))
+
+    def _say(self, fleet: str) -> None:
+        for listener in self.on_counted:
+            listener(fleet)
 
     def expire(self) -> list[TrackedNode]:
         """Gives the nodes that are lost now: their time has run out, they do not count."""
@@ -151,6 +187,8 @@ class NodeRegister:
         lost = [node for node in self._going() if (node.gone_since or 0.0) <= deadline]
         for node in lost:
             node.counted, node.lost = False, True
+        for fleet in {node.fleet for node in lost}:
+            self._say(fleet)
         return lost
 
     def forget(self) -> list[TrackedNode]:
@@ -202,11 +240,15 @@ class NodeRegister:
         """Gives how many nodes of a fleet have a stream."""
         return sum(1 for node in self._nodes.get(fleet, {}).values() if node.streams)
 
-    def view(self, node: TrackedNode, rejected: frozenset[str]) -> NodeView:
+    def view(
+        self, node: TrackedNode, rejected: frozenset[str], agent: AgentView | None = None
+    ) -> NodeView:
         """Gives what an operator sees of a node. `rejected`: resource names it refused."""
         stream = node.stream
         pending = () if stream is None else tuple(sorted({key.name for key in stream.pending}))
-        if stream is None:
+        if stream is None and node.last_seen == EPOCH:
+            state = NodeState.JOINING  # its agent is there, its Envoy has never connected
+        elif stream is None:
             state = NodeState.LOST if node.lost or not node.counted else NodeState.PENDING
         elif rejected:
             state = NodeState.REJECTED
@@ -222,4 +264,5 @@ class NodeRegister:
             base_rev=0 if stream is None else stream.revision,
             pending=pending[:PENDING_SHOWN],
             last_seen=node.last_seen,
+            agent=agent,
         )
