@@ -47,6 +47,12 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(
     OrderedDict, lambda dumper, value: dumper.represent_dict(list(value.items()))
 )
+_Dumper.add_representer(
+    str,
+    lambda dumper, value: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", value, style="|" if "\n" in value else None
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +122,9 @@ def _vip(given: Fields, project: str, pool: Pool) -> Fields:
     defaults = {"pool": pool.name, "protocol": pool.protocol, "port": 80}
     fields = _object({**defaults, **given}, f"{project}/vips")
     if persistence := fields.get("session_persistence"):
+        persistence = _read(persistence)
         kind = SessionPersistenceType(persistence.pop("type"))
-        fields["session_persistence"] = SessionPersistence(type=kind, **_read(persistence))
+        fields["session_persistence"] = SessionPersistence(type=kind, **persistence)
     return fields
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lbaas.model.enums import HealthMonitorType, LbMethod, Protocol
+from lbaas.model.enums import HealthMonitorType, LbMethod, Protocol, SessionPersistenceType
 from lbaas.model.rules import check_tree
 from tests.golden.case import Case, all_cases, read
 from tests.golden.rewrite import rewrite
@@ -26,6 +26,8 @@ def test_every_combination_has_a_case() -> None:
     assert pools == {(protocol, method) for protocol in Protocol for method in LbMethod}
     checks = {monitor.type for case in CASES for monitor in case.tree.health_monitors}
     assert checks == set(HealthMonitorType)
+    kept = {vip.session_persistence for case in CASES for vip in case.tree.vips} - {None}
+    assert {each.type for each in kept} == set(SessionPersistenceType)
 
 
 def test_rewrite_keeps_the_hand_written_part_and_removes_what_is_stale(tmp_path) -> None:

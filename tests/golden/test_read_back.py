@@ -19,15 +19,23 @@ MODULES = (
     "config.endpoint.v3",
     "config.listener.v3",
     "config.route.v3",
+    "extensions.common.matching.v3",
+    "extensions.filters.http.composite.v3",
+    "extensions.filters.http.header_mutation.v3",
+    "extensions.filters.http.header_to_metadata.v3",
+    "extensions.filters.http.lua.v3",
     "extensions.filters.http.router.v3",
+    "extensions.filters.http.stateful_session.v3",
     "extensions.filters.network.http_connection_manager.v3",
     "extensions.filters.network.tcp_proxy.v3",
+    "extensions.http.stateful_session.header.v3",
     "extensions.load_balancing_policies.least_request.v3",
     "extensions.load_balancing_policies.maglev.v3",
     "extensions.load_balancing_policies.round_robin.v3",
     "extensions.retry.host.previous_hosts.v3",
     "extensions.transport_sockets.tls.v3",
     "extensions.upstreams.http.v3",
+    "type.matcher.v3",
 )
 DURATION = re.compile(r"^\d+(\.\d+)?s$")
 

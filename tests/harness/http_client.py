@@ -8,11 +8,18 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer: status, headers (lower case) and body."""
+    """One answer: status, headers (lower case), body, and its head as it came."""
 
     status: int
     headers: dict[str, str]
     body: bytes
+    head: bytes = b""
+
+    @property
+    def set_cookies(self) -> list[str]:
+        """The values of its Set-Cookie headers, in order."""
+        lines = [line.partition(":") for line in self.head.decode("latin-1").split("\r\n")]
+        return [value.strip() for name, _, value in lines if name.lower() == "set-cookie"]
 
     @property
     def text(self) -> str:
@@ -76,14 +83,15 @@ class Connection:
         if method == "POST":
             lines.append("content-length: 0")
         self._writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        raw = await self._reader.readuntil(b"\r\n\r\n")
+        head = raw.decode("latin-1").split("\r\n")
         status = int(head[0].split(" ")[1])
         received = {}
         for line in head[1:]:
             key, _, value = line.partition(":")
             if key:
                 received[key.strip().lower()] = value.strip()
-        return Reply(status, received, await self._body(received, method))
+        return Reply(status, received, await self._body(received, method), raw)
 
     async def _body(self, headers: dict[str, str], method: str) -> bytes:
         if method == "HEAD":

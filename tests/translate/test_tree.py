@@ -6,13 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from lbaas.model.capabilities import missing, needed
+from lbaas.model.capabilities import EVERYTHING
 from lbaas.model.enums import LbMethod, SessionPersistenceType
-from lbaas.model.errors import FailedPrecondition
 from lbaas.model.objects import Record, SessionPersistence
 from tests.translate.trees import FLEET, POOL, member, monitor, pool, tree, vip
 from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key
-from xds.translate import BUILT, NotBuilt, translate
+from xds.translate import BUILT, translate
 
 VIP = "projects/acme/vips/front"
 SOURCE_IP = SessionPersistence(type=SessionPersistenceType.SOURCE_IP)
@@ -60,21 +59,27 @@ def test_what_is_not_rendered_moves_no_version() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("changed", "word"),
-    [
-        ({"vips": (vip(session_persistence=SessionPersistence(type=cookie)),)}, cookie)
-        for cookie in (SessionPersistenceType.HTTP_COOKIE, SessionPersistenceType.APP_COOKIE)
-    ],
-)
-def test_what_is_not_built_is_refused_by_name(changed, word) -> None:
-    wanted = tree(**changed)
-    assert missing(needed(wanted), BUILT)
-    with pytest.raises(NotBuilt, match=word) as caught:
-        translate(wanted, FLEET)
-    assert isinstance(caught.value, FailedPrecondition)
-    assert caught.value.reason == "CAPABILITY_MISSING"
-    assert caught.value.subject == POOL
+@pytest.mark.parametrize("kind", [kind for kind in SessionPersistenceType if "COOKIE" in kind])
+def test_a_cookie_is_a_change_of_routes_alone_and_waits_for_the_members_in_its_map(kind) -> None:
+    kept = vip(session_persistence=SessionPersistence(type=kind, cookie_name="S"))
+    gone = dataclasses.replace(member(3), admin_state_up=False)
+    slow = dataclasses.replace(gone, name=f"{POOL}/members/m4", drain_timeout=timedelta(seconds=9))
+    members = (member(1), member(2), gone, slow)
+    before = translate(tree(members=members), FLEET)
+    after = translate(tree(members=members, vips=(kept,)), FLEET)
+    moved = {key for key in before if before[key].resource.version != after[key].resource.version}
+    assert moved == {Key(ROUTE, VIP)}
+    assert before.keys() == after.keys()
+    mapped = {f"{POOL}/members/{each}" for each in ("m1", "m2", "m4")}
+    assert before[Key(ROUTE, VIP)].objects == {VIP}
+    assert after[Key(ROUTE, VIP)].objects == {VIP, *mapped}
+    fewer = translate(tree(members=(member(1), slow), vips=(kept,)), FLEET)
+    moved = {key for key in after if after[key].resource.version != fewer[key].resource.version}
+    assert moved == {Key(ROUTE, VIP), Key(ENDPOINT, POOL)}
+
+
+def test_everything_the_model_has_is_built() -> None:
+    assert BUILT == EVERYTHING
 
 
 def test_a_vip_of_its_own_method_uses_one_cluster() -> None:

@@ -4,7 +4,6 @@
 """
 
 from xds.translate.bootstrap import ARGUMENTS, bootstrap, to_json
-from xds.translate.errors import NotBuilt
 from xds.translate.readable import readable
 from xds.translate.tree import BUILT, VERSION, Rendered, translate
 
@@ -12,7 +11,6 @@ __all__ = [
     "ARGUMENTS",
     "BUILT",
     "VERSION",
-    "NotBuilt",
     "Rendered",
     "bootstrap",
     "readable",

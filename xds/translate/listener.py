@@ -20,6 +20,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from lbaas.model.enums import FleetKind, Protocol
 from lbaas.model.objects import Fleet, Vip
 from xds.translate.extension import packed
+from xds.translate.persistence import FILTERS
 
 HttpConnectionManager = http_connection_manager_pb2.HttpConnectionManager
 
@@ -99,6 +100,7 @@ def _http_defaults() -> HttpConnectionManager:
     manager.http_protocol_options.accept_http_10 = True
     manager.http_protocol_options.default_host_for_http_10 = _HOST_OF_HTTP_10
     manager.upgrade_configs.add(upgrade_type="websocket")
+    manager.http_filters.extend(FILTERS)
     router = manager.http_filters.add(name="envoy.filters.http.router")
     router.typed_config.CopyFrom(packed(Router(suppress_envoy_headers=True)))
     return manager

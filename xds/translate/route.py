@@ -3,31 +3,37 @@
 Figures in the comments were measured on Envoy 1.40.0.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from envoy.config.route.v3.route_components_pb2 import RetryPolicy
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
 
-from lbaas.model.objects import Vip
+from lbaas.model.objects import Member, Vip
 from xds.translate.extension import packed
+from xds.translate.persistence import fill_route, is_cookie
 
 _RETRIES: Final = 2
 _HOST_ATTEMPTS: Final = 5
 
 
-def build_route(vip: Vip, *, cluster: str, hashed: bool) -> RouteConfiguration:
-    """Gives the routes of an HTTP VIP: everything to one cluster.
+def build_route(
+    vip: Vip, members: Iterable[Member], *, cluster: str, hashed: bool
+) -> RouteConfiguration:
+    """Gives the routes of an HTTP VIP: everything to one cluster, whose endpoints `members` are.
 
     `hashed`: the cluster chooses by hash, so the request must bring the client's address.
     """
     config = RouteConfiguration()
     config.CopyFrom(_DEFAULTS)
     config.name = vip.name
-    action = config.virtual_hosts[0].routes[0].route
-    action.cluster = cluster
+    route = config.virtual_hosts[0].routes[0]
+    route.route.cluster = cluster
     if hashed:
-        action.hash_policy.add().connection_properties.source_ip = True
+        route.route.hash_policy.add().connection_properties.source_ip = True
+    if vip.session_persistence is not None and is_cookie(vip.session_persistence):
+        fill_route(route, vip.session_persistence, members)
     return config
 
 

@@ -6,30 +6,24 @@ from typing import Final
 
 from google.protobuf.message import Message
 
-from lbaas.model.capabilities import EVERYTHING, missing, needed
+from lbaas.model.capabilities import EVERYTHING
 from lbaas.model.enums import HealthMonitorType, LbMethod, Protocol, SessionPersistenceType
 from lbaas.model.objects import Capabilities, Fleet, HealthMonitor, PoolTree, Vip
 from xds.cache.resource import Resource
 from xds.cache.types import Key
 from xds.translate.cluster import build_by_source, build_cluster, by_source
-from xds.translate.endpoints import build_endpoints
-from xds.translate.errors import NotBuilt
+from xds.translate.endpoints import build_endpoints, rendered
 from xds.translate.listener import build_listener
+from xds.translate.persistence import is_cookie
 from xds.translate.route import build_route
 
 VERSION: Final = "2"
 """Moves with every change of what is rendered: the same revision and translator give the same
 resources everywhere."""
 
-BUILT: Final = Capabilities(
-    lb_methods=EVERYTHING.lb_methods,
-    protocols=EVERYTHING.protocols,
-    health_monitor_types=EVERYTHING.health_monitor_types,
-    session_persistences=frozenset({SessionPersistenceType.SOURCE_IP}),
-    connection_limit=True,
-    multiple_monitors=True,
-)
-"""What can be rendered. No fleet offers more, so trees that need more are never placed."""
+BUILT: Final[Capabilities] = EVERYTHING
+"""What can be rendered, which is all that the model has. No fleet offers more than this, so a
+feature whose rendering is yet to come is left out here: trees that need it are never placed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +35,7 @@ class Rendered:
 
 
 def translate(tree: PoolTree, fleet: Fleet) -> dict[Key, Rendered]:
-    """Gives every resource of a pool's tree on a fleet, by key.
-
-    Raises:
-        NotBuilt: the tree needs more than `BUILT`.
-    """
-    if lacking := missing(needed(tree), BUILT):
-        raise NotBuilt(tree.pool.name, fleet.name, lacking)
+    """Gives every resource of a pool's tree on a fleet, by key."""
     resources = ((Resource.of(message), objects) for message, objects in _messages(tree, fleet))
     return {resource.key: Rendered(resource, objects) for resource, objects in resources}
 
@@ -66,7 +54,11 @@ def _messages(tree: PoolTree, fleet: Fleet) -> Iterator[tuple[Message, frozenset
         cluster, hashed = _cluster_of(tree, vip), _is_hashed(tree, vip)
         yield build_listener(vip, fleet, cluster=cluster, hashed=hashed), frozenset({vip.name})
         if vip.protocol is Protocol.HTTP:
-            yield build_route(vip, cluster=cluster, hashed=hashed), frozenset({vip.name})
+            serving = tuple(rendered(pool, tree.members))
+            route = build_route(vip, serving, cluster=cluster, hashed=hashed)
+            # A member is there when its sessions are, and gone when it is in no map either.
+            mapped = serving if is_cookie(vip.session_persistence) else ()
+            yield route, frozenset({vip.name, *(member.name for member in mapped)})
 
 
 def _is_envoys(monitor: HealthMonitor) -> bool:
@@ -80,8 +72,9 @@ def _is_rendered(vip: Vip) -> bool:
 
 
 def _is_hashed(tree: PoolTree, vip: Vip) -> bool:
-    # What is not built has been refused: persistence is by source address.
-    return tree.pool.lb_method is LbMethod.SOURCE_IP or vip.session_persistence is not None
+    kept = vip.session_persistence
+    by_address = kept is not None and kept.type is SessionPersistenceType.SOURCE_IP
+    return tree.pool.lb_method is LbMethod.SOURCE_IP or by_address
 
 
 def _cluster_of(tree: PoolTree, vip: Vip) -> str:
