@@ -1,15 +1,15 @@
 """VIP addresses of a fleet: who holds which, who gets one, who waits for one.
 
 An address and port belong to one VIP of a fleet, from the moment the VIP's pool is placed there
-until the VIP is purged. Who comes too late is marked, not refused: its status says so, and it
-gets the address when it comes free.
+until the VIP is purged; of two fleets, while the pool moves from one to the other. Who comes too
+late is marked, not refused: its status says so, and it gets the address when it comes free.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, true
 
 from lbaas.model.enums import FleetKind
 from lbaas.model.errors import AlreadyExists
@@ -17,6 +17,7 @@ from lbaas.model.names import VIP
 from lbaas.model.objects import Fleet, Vip
 from lbaas.model.rules import check_vip_address, in_ranges, is_loopback
 from lbaas.store.feed import Action
+from lbaas.store.shelf import chunks
 from lbaas.store.shelves import FLEETS, VIPS
 from lbaas.store.tables import addresses, placements, vips
 from lbaas.store.transaction import Transaction
@@ -35,71 +36,90 @@ def lacking(fleet: Fleet, vip: Vip) -> str:
     return ""
 
 
-def claim(tx: Transaction, fleet: Fleet, vip: Vip) -> Vip:
-    """Gives the VIP holding its address on the fleet, allocated if it has none; not stored yet.
+def claim(tx: Transaction, carrying: Sequence[Fleet], vip: Vip) -> Vip:
+    """Gives the VIP with its address on the fleets, allocated if it has none; not stored yet.
 
     The row of the VIP must be there, or come before `hold` is called.
+
+    Args:
+        tx: the transaction.
+        carrying: the fleet that the VIP's pool is placed on, then the one that it leaves, if any.
+        vip: the VIP, with an address that the former can have.
 
     Raises:
         AlreadyExists: another VIP holds the address and port.
     """
-    wanted = settled(tx, fleet, vip)
+    wanted = settled(tx, carrying, vip)
     if wanted.address and wanted.address_in_use_by:
         raise AlreadyExists(
             VIP.title,
             vip.name,
-            f"{vip.address}:{vip.port} is taken on {fleet.name}; choose another address or port",
+            f"{vip.address}:{vip.port} is taken on {carrying[0].name}; choose another address or"
+            " port",
             reason="ADDRESS_IN_USE",
         )
     return wanted
 
 
-def settled(tx: Transaction, fleet: Fleet, vip: Vip) -> Vip:
-    """Gives the VIP with an address of the fleet, or marked with what is in the way."""
+def settled(tx: Transaction, carrying: Sequence[Fleet], vip: Vip) -> Vip:
+    """Gives the VIP with an address of the first fleet, or marked with what is in the way.
+
+    The address must be free on all the fleets.
+    """
     if not vip.address:
-        address = _lowest_free(tx, fleet)
+        address = _lowest_free(tx, carrying)
         if not address:
-            words = f"every address of {', '.join(fleet.vip_ranges)} is taken"
+            words = f"every address of {', '.join(carrying[0].vip_ranges)} is taken"
             return dataclasses.replace(vip, address_in_use_by=words)
         return dataclasses.replace(vip, address=address, address_in_use_by="")
-    holder = tx.connection.execute(
+    holders = tx.connection.execute(
         select(addresses.c.vip).where(
-            addresses.c.fleet == fleet.name,
+            addresses.c.fleet.in_([fleet.name for fleet in carrying]),
             addresses.c.address == vip.address,
             addresses.c.port == vip.port,
+            addresses.c.vip != vip.name,
         )
-    ).scalar_one_or_none()
-    by = holder if holder not in (None, vip.name) else ""
-    return dataclasses.replace(vip, address_in_use_by=by)
+    ).scalars()
+    return dataclasses.replace(vip, address_in_use_by=next(iter(holders), ""))
 
 
-def hold(tx: Transaction, fleet: Fleet, vip: Vip, *, allocated: bool) -> None:
-    """Notes that a VIP holds its address; does nothing for one that is marked."""
+def hold(tx: Transaction, carrying: Iterable[Fleet], vip: Vip, *, allocated: bool) -> None:
+    """Notes that a VIP holds its address on fleets; does nothing for one that is marked."""
     if vip.address_in_use_by or not vip.address:
         return
-    tx.connection.execute(
-        insert(addresses).values(
-            fleet=fleet.name,
-            address=vip.address,
-            port=vip.port,
-            vip=vip.name,
-            allocated=allocated,
+    for fleet in carrying:
+        tx.connection.execute(
+            insert(addresses).values(
+                fleet=fleet.name,
+                address=vip.address,
+                port=vip.port,
+                vip=vip.name,
+                allocated=allocated,
+            )
         )
-    )
 
 
-def release(tx: Transaction, names: Iterable[str]) -> frozenset[str]:
-    """Lets go of what some VIPs hold; gives those whose address was the fleet's choice."""
-    allocated = set()
-    for name in names:
-        row = tx.connection.execute(
-            select(addresses.c.allocated).where(addresses.c.vip == name)
-        ).one_or_none()
-        if row is not None:
-            tx.connection.execute(delete(addresses).where(addresses.c.vip == name))
-            if row.allocated:
-                allocated.add(name)
+def release(tx: Transaction, names: Iterable[str], *, fleet: str = "") -> frozenset[str]:
+    """Lets go of what some VIPs hold, on one fleet or, with "", on all.
+
+    Gives those whose address was the fleet's choice.
+    """
+    allocated: set[str] = set()
+    for keys in chunks(names):
+        mine = [addresses.c.vip.in_(keys), *([addresses.c.fleet == fleet] if fleet else [])]
+        allocated.update(
+            tx.connection.execute(
+                select(addresses.c.vip).where(*mine, addresses.c.allocated == true())
+            ).scalars()
+        )
+        tx.connection.execute(delete(addresses).where(*mine))
     return frozenset(allocated)
+
+
+def is_allocated(tx: Transaction, name: str) -> bool:
+    """Tells whether a VIP holds an address that a fleet chose."""
+    chosen = select(addresses.c.vip).where(addresses.c.vip == name, addresses.c.allocated == true())
+    return tx.connection.execute(chosen.limit(1)).one_or_none() is not None
 
 
 def held_on(tx: Transaction, names: Iterable[str]) -> frozenset[str]:
@@ -120,30 +140,37 @@ def retry(tx: Transaction, fleet_name: str) -> None:
     fleet = FLEETS.find(tx, fleet_name)
     if fleet is None:
         return
-    on_fleet = select(placements.c.pool).where(placements.c.fleet == fleet_name)
+    # A pool that moves is served by two fleets: its VIPs wait until it has left the other.
+    on_fleet = select(placements.c.pool).where(
+        placements.c.fleet == fleet_name, placements.c.leaving == ""
+    )
     waiting = VIPS.where(
         tx, vips.c.address_in_use_by != "", vips.c.deleted_rev == 0, vips.c.pool.in_(on_fleet)
     )
     for vip in waiting:
         if lacking(fleet, vip):
             continue
-        better = settled(tx, fleet, vip)
+        better = settled(tx, (fleet,), vip)
         if better.address_in_use_by:
             continue
         record = dataclasses.replace(vip.record, spec_rev=tx.next_revision())
         VIPS.put(tx, dataclasses.replace(better, record=record))
-        hold(tx, fleet, better, allocated=not vip.address)
+        hold(tx, (fleet,), better, allocated=not vip.address)
         tx.record(vip.name, vip.pool, Action.UPDATED)
 
 
-def _lowest_free(tx: Transaction, fleet: Fleet) -> str:
-    """Gives the lowest address of the fleet's ranges that no VIP holds on any port, or ""."""
+def _lowest_free(tx: Transaction, carrying: Sequence[Fleet]) -> str:
+    """Gives the lowest address of the first fleet's ranges that no VIP holds on any port, or "".
+
+    On none of the fleets, that is.
+    """
+    names = [fleet.name for fleet in carrying]
     taken = frozenset(
         tx.connection.execute(
-            select(addresses.c.address).where(addresses.c.fleet == fleet.name).distinct()
+            select(addresses.c.address).where(addresses.c.fleet.in_(names)).distinct()
         ).scalars()
     )
-    for address in _usable(fleet):
+    for address in _usable(carrying[0]):
         text = str(address)
         if text not in taken and not check_vip_address("address", text):
             return text

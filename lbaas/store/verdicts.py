@@ -116,9 +116,8 @@ def _purge_pool(tx: Transaction, name: str) -> None:
         _purge_vip(tx, vip.name)
     for member in MEMBERS.where(tx, tables.members.c.pool == name):
         _purge_member(tx, member.name)
-    placement = placements.find(tx, name)
-    if placement is not None and placement.fleet:
-        placements.count_out(tx, placement.fleet)
+    for fleet in placements.serving(placements.find(tx, name)):
+        placements.count_out(tx, fleet)
     # Said here too, though the tables cascade: an association must not outlive either end.
     tx.connection.execute(delete(tables.pool_monitors).where(tables.pool_monitors.c.pool == name))
     POOLS.remove(tx, name)

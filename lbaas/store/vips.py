@@ -8,7 +8,7 @@ from lbaas.model.filter import EVERY, Filter
 from lbaas.model.names import POOL, project_of
 from lbaas.model.objects import Pool, Vip
 from lbaas.model.rules import changed_immutables, check_vip, check_vip_against_pool, rendered
-from lbaas.store import addresses, fitting, quotas
+from lbaas.store import addresses, fitting, placements, quotas
 from lbaas.store.assembly import living, living_vips, shape
 from lbaas.store.feed import Action
 from lbaas.store.parents import of_project
@@ -35,8 +35,9 @@ def create(tx: Transaction, vip: Vip) -> Vip:
     if fleet is None:
         stored = VIPS.add(tx, wanted)
     else:
-        stored = VIPS.add(tx, addresses.claim(tx, fleet, wanted))
-        addresses.hold(tx, fleet, stored, allocated=not vip.address)
+        carrying = placements.homes(tx, pool.name)
+        stored = VIPS.add(tx, addresses.claim(tx, carrying, wanted))
+        addresses.hold(tx, carrying, stored, allocated=not vip.address)
     tx.record(stored.name, stored.pool, Action.CREATED)
     return stored
 
@@ -147,6 +148,8 @@ def _repoint(tx: Transaction, before: Vip, after: Vip, *, pool: Pool) -> Vip:
     fleet = fitting.admit(tx, tree, dataclasses.replace(tree, vips=(*tree.vips, free)))
     if fleet is None:
         return free
-    placed = addresses.claim(tx, fleet, free)
-    addresses.hold(tx, fleet, placed, allocated=after.name in allocated or not before.address)
+    carrying = placements.homes(tx, pool.name)
+    placed = addresses.claim(tx, carrying, free)
+    held = after.name in allocated or not before.address
+    addresses.hold(tx, carrying, placed, allocated=held)
     return placed
