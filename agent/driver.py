@@ -65,10 +65,10 @@ class Driver(Protocol):
         """
         ...
 
-    async def wait_ended(self) -> int:
+    async def wait_ended(self) -> int | None:
         """Waits for the end of the Envoy and gives its exit code, negative for a signal's number.
 
-        -1 as well where nobody can tell, of one that was adopted.
+        None where nobody can tell it, of one that was adopted.
 
         Raises:
             DriverError: it cannot be watched: what runs containers does not answer, say.
