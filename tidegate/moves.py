@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from lbaas.model.errors import LbaasError
-from lbaas.model.objects import Fleet, PoolTree
+from lbaas.model.objects import Fleet, PoolTree, Vip
 from lbaas.store import placements, trees
 from lbaas.store.store import Store
 from lbaas.store.transaction import Transaction
@@ -189,9 +189,8 @@ def is_live(tree: PoolTree) -> bool:
         record = obj.record
         if record.deleted_rev or record.live_rev >= record.spec_rev:
             continue
-        address = getattr(obj, "address", None)
-        if address == "":
-            continue  # a VIP that never got an address serves nowhere
+        if isinstance(obj, Vip) and (obj.address_in_use_by or not obj.address):
+            continue  # it serves nowhere: it never got its address
         return False
     return True
 
