@@ -169,8 +169,9 @@ def _touched(
     """Gives, per object, where what was published renders it; at the start, all its places.
 
     What changed though nobody in it did, such as the route of a pool's VIP, was touched by the
-    pool. A living object is judged by its pool's own fleet alone; one that is deleted has to go
-    from the fleet that the pool leaves, or left, as well.
+    pool; when a pool comes to its fleet all of it was, for it may be there already from a move
+    that was called off. A living object is judged by its pool's own fleet alone; one that is
+    deleted has to go from the fleet that the pool leaves, or left, as well.
     """
     touched: dict[str, set[Place]] = {}
     for move in moves:
@@ -179,7 +180,9 @@ def _touched(
             if rendering is None:
                 continue
             for place, rendered in rendering.resources.items():
-                if not view.whole and place.key not in published.get(place.fleet, {}):
+                comes_home = move.arrived and rendering is move.new and place.fleet == home
+                changed = place.key in published.get(place.fleet, {})
+                if not (view.whole or changed or comes_home):
                     continue
                 mattering = living | deleted if place.fleet == home else deleted
                 mine = mattering & rendered.objects or mattering & {rendering.pool}

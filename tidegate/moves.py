@@ -137,7 +137,7 @@ class Moves:
     def _known(self) -> object:
         """Gives what a refuge depends on, to see whether it has changed."""
         return tuple(
-            (name, fleet.record.rev, fleet.pools, bool(self._nodes.counted(_id(name))))
+            (name, fleet.record.rev, fleet.pools, bool(self._nodes.connected(_id(name))))
             for name, fleet in sorted(self._placing.fleets.items())
         )
 

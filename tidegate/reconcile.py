@@ -235,8 +235,8 @@ class Reconcile:
         if view.whole:
             self._tracker.keep(view.changed)
         for move in moves:
-            if move.old is not None and move.left:
-                for fleet in move.left:
+            if move.old is not None and (move.left or move.arrived):
+                for fleet in {*move.left, move.old.home} - set(move.fleets[:1]):
                     for name in move.old.spec_revs:
                         self._tracker.forget_fleet(name, fleet)
         for impact in impacts(view, moves, published, broken=self._broken):
