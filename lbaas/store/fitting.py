@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-from lbaas.model.capabilities import EVERYTHING, intersection, missing, needed
+from lbaas.model.capabilities import hindrance, missing, needed, offered
 from lbaas.model.errors import FailedPrecondition
 from lbaas.model.objects import Capabilities, Fleet, PoolTree
-from lbaas.store import addresses, placements
+from lbaas.store import addresses, nodes, placements
 from lbaas.store.shelves import FLEETS
 from lbaas.store.transaction import Transaction
 
 
-def effective(fleet: Fleet, built: Capabilities) -> Capabilities:
-    """Gives what a fleet really offers: what it declares, of what is built."""
-    return intersection(fleet.capabilities or EVERYTHING, built)
+def effective(tx: Transaction, fleet: Fleet) -> Capabilities:
+    """Gives what a fleet really offers: declared, built, and known to its nodes as last seen."""
+    return offered(fleet, built=tx.built, nodes=nodes.counted(tx, fleet.name))
 
 
 def carrier(tx: Transaction, tree: PoolTree) -> Fleet | None:
@@ -41,14 +41,15 @@ def admit(tx: Transaction, before: PoolTree, after: PoolTree) -> Fleet | None:
     fleet = carrier(tx, before)
     if fleet is None:
         return None
-    lack = _lack(fleet, before, after, built=tx.built)
+    lack = _lack(tx, fleet, before, after)
     if not lack:
         return fleet
     live = [vip.name for vip in before.vips if vip.record.live_rev]
     if live:
         raise FailedPrecondition(
             f"fleet {fleet.name!r} carries pool {after.pool.name!r} and cannot serve"
-            f" {', '.join(lack)}; the pool cannot move, for {live[0]!r} is live: use another pool",
+            f" {', '.join(_explained(tx, fleet, lack))}; the pool cannot move, for {live[0]!r} is"
+            " live: use another pool",
             reason="CAPABILITY_MISSING",
             subject=fleet.name,
             metadata={"fleet": fleet.name, "missing": ", ".join(lack)},
@@ -57,13 +58,20 @@ def admit(tx: Transaction, before: PoolTree, after: PoolTree) -> Fleet | None:
     return None
 
 
-def _lack(fleet: Fleet, before: PoolTree, after: PoolTree, *, built: Capabilities) -> Sequence[str]:
-    offered = effective(fleet, built)
-    already = set(missing(needed(before), offered))
-    lack = [word for word in missing(needed(after), offered) if word not in already]
+def _lack(tx: Transaction, fleet: Fleet, before: PoolTree, after: PoolTree) -> Sequence[str]:
+    able = effective(tx, fleet)
+    already = set(missing(needed(before), able))
+    lack = [word for word in missing(needed(after), able) if word not in already]
     wanted = after.pool.service_type
     if wanted != before.pool.service_type and wanted not in fleet.service_types:
         lack.append(f"service_type={wanted or 'default'}")
     known = {vip.name for vip in before.vips}
     lack += (addresses.lacking(fleet, vip) for vip in after.vips if vip.name not in known)
     return [word for word in lack if word]
+
+
+def _explained(tx: Transaction, fleet: Fleet, lack: Sequence[str]) -> Sequence[str]:
+    """Gives what is lacking with the node that it is lacking on, where it is a node's fault."""
+    serving = nodes.counted(tx, fleet.name)
+    reasons = ((word, hindrance(word, serving)) for word in lack)
+    return [f"{word} ({why})" if why else word for word, why in reasons]

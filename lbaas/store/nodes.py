@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, delete, insert, select, true
 
 from lbaas.model.names import fleet_of_node
 from lbaas.model.objects import Node
@@ -40,8 +40,17 @@ def forget(tx: Transaction, names: Iterable[str]) -> None:
         tx.connection.execute(delete(nodes).where(nodes.c.name.in_(keys)))
 
 
+def counted(tx: Transaction, fleet: str) -> tuple[Node, ...]:
+    """Gives the nodes of a fleet that count, as last seen, sorted by name."""
+    return _read(tx, nodes.c.fleet == fleet, nodes.c.counted == true())
+
+
 def all(tx: Transaction) -> tuple[Node, ...]:  # noqa: A001 - read as `nodes.all(tx)`
     """Gives every node, sorted by name."""
+    return _read(tx)
+
+
+def _read(tx: Transaction, *conditions: ColumnElement[bool]) -> tuple[Node, ...]:
     return tuple(
         Node(
             name=row.name,
@@ -52,5 +61,5 @@ def all(tx: Transaction) -> tuple[Node, ...]:  # noqa: A001 - read as `nodes.all
             agent=row.agent,
             ping=row.ping,
         )
-        for row in tx.connection.execute(select(nodes).order_by(nodes.c.name))
+        for row in tx.connection.execute(select(nodes).where(*conditions).order_by(nodes.c.name))
     )

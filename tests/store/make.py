@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from lbaas.model.enums import HealthMonitorType, LbMethod, Protocol
-from lbaas.model.objects import Fleet, HealthMonitor, Member, Pool, Rejection, Vip
+from lbaas.model.objects import Fleet, HealthMonitor, Member, Node, Pool, Rejection, Vip
 from lbaas.store import fleets, placements, pools
 from lbaas.store.transaction import Transaction
 
@@ -42,6 +42,12 @@ def vip(name: str = "v", *, project: str = "acme", **fields: object) -> Vip:
 def fleet(name: str = EDGE, **fields: object) -> Fleet:
     given = {"vip_ranges": ("10.0.0.0/29",), "service_types": ("serviceTypes/default",), **fields}
     return Fleet(name=name, **given)
+
+
+def node(name: str = "n1", *, fleet: str = EDGE, **fields: object) -> Node:
+    """A node that counts, and whose agent can ping."""
+    given = {"envoy_version": "1.40.0", "counted": True, "agent": True, "ping": True, **fields}
+    return Node(name=f"{fleet}/nodes/{name}", last_seen=NOON, **given)
 
 
 def rejection(resource: str, *objects: tuple[str, int], **fields: object) -> Rejection:

@@ -7,7 +7,17 @@ from sqlalchemy import func, select
 
 from lbaas.model.enums import HealthMonitorType
 from lbaas.model.objects import PoolTree
-from lbaas.store import health_monitors, members, pings, placements, pools, tables, trees, verdicts
+from lbaas.store import (
+    health_monitors,
+    members,
+    nodes,
+    pings,
+    placements,
+    pools,
+    tables,
+    trees,
+    verdicts,
+)
 from lbaas.store.store import Store
 from tests.store import make
 from tests.store.make import EDGE, POOL
@@ -21,6 +31,7 @@ SECOND = make.monitor("second", type=HealthMonitorType.PING)
 def prepare(tx):
     """A placed pool with two members, and monitors that are on no pool yet."""
     make.placed_pool(tx)
+    nodes.save(tx, [make.node()])
     members.create_many(tx, [make.member(1), make.member(2)])
     for monitor in (PING, SECOND, make.monitor("tcp")):
         health_monitors.create(tx, monitor)
