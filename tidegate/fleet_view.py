@@ -5,20 +5,19 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from api.fleet_view import NodeVerdict, ResourceView, TrafficView
-from lbaas.model.capabilities import EVERYTHING, intersection
+from lbaas.model.capabilities import offered
 from lbaas.model.enums import NodeState
-from lbaas.model.health import NO_AGENT, Health
+from lbaas.model.health import Health
 from lbaas.model.objects import Capabilities, Fleet, NodeView
 from lbaas.model.status import Progress, StatusDetail
+from tidegate.agents.hub import AgentHub
 from tidegate.feedback import Feedback
 from tidegate.nodes import NodeRegister, TrackedNode, node_id
 from tidegate.rendering import Place, Renderings
 from tidegate.unsettled import Unsettled
 from xds.cache.cache import SnapshotCache
+from xds.cache.types import LISTENER, Key
 from xds.translate import BUILT, readable
-
-MULTIPLE_MONITORS_SINCE = (1, 40)
-"""HealthCheck.name, which several checks on one cluster need, exists from Envoy 1.40 on."""
 
 NOT_ACKING_AFTER = 10.0
 """After how many seconds an unanswered change is said to be the node's fault."""
@@ -33,12 +32,14 @@ class StreamsFleetView:
         renderings: Renderings,
         feedback: Feedback,
         nodes: NodeRegister,
+        agents: AgentHub,
     ) -> None:
         """Takes the rooms that know."""
         self._cache = cache
         self._renderings = renderings
         self._feedback = feedback
         self._nodes = nodes
+        self._agents = agents
 
     def progress(self, name: str, revision: int) -> Progress:
         """Gives how far `revision` of an object has come on the nodes that count.
@@ -110,7 +111,9 @@ class StreamsFleetView:
 
     def _view(self, node: TrackedNode) -> NodeView:
         refused = self._feedback.rejections_at(node.fleet, node_id(node.name))
-        return self._nodes.view(node, frozenset(each.resource for each in refused))
+        return self._nodes.view(
+            node, frozenset(each.resource for each in refused), self._agents.agent(node.name)
+        )
 
     def connected(self, fleet: str) -> int:
         """Gives how many nodes of a fleet (its resource name) have a stream."""
@@ -161,13 +164,24 @@ class StreamsFleetView:
             verdicts.append(NodeVerdict(node=node.name, state=state, version=held, message=message))
         return verdicts
 
-    def health(self, name: str) -> Health:  # noqa: ARG002 - agents are joined next
+    def health(self, name: str) -> Health:
         """Gives the operating status of an object."""
-        return NO_AGENT
+        return self._agents.assessment.health(name)
 
-    def traffic(self, name: str) -> TrafficView | None:  # noqa: ARG002 - agents are joined next
-        """Gives the traffic of a VIP or pool."""
-        return None
+    def refusals(self, vip: str) -> Mapping[str, str]:
+        """Gives the nodes that refuse a VIP's listener and have no older one, with their words."""
+        return {
+            node.name: each.message
+            for place in self._renderings.places_of(vip)
+            if place.key == Key(LISTENER, vip)
+            for node in self._nodes.counted(place.fleet)
+            for each in self._feedback.rejections_at(place.fleet, node_id(node.name))
+            if Key(each.type_url, each.resource) == place.key and not each.last_good
+        }
+
+    def traffic(self, name: str) -> TrafficView | None:
+        """Gives the traffic of a VIP, pool or member."""
+        return self._agents.traffic(name)
 
     def connection_limits(self, vip: str) -> Mapping[str, int]:  # noqa: ARG002 - joined next
         """Gives what each node takes of a VIP's limit."""
@@ -175,21 +189,8 @@ class StreamsFleetView:
 
     def effective(self, fleet: Fleet) -> Capabilities:
         """Gives what a fleet can really do: declared, built, and known to its nodes."""
-        offered = intersection(fleet.capabilities or EVERYTHING, BUILT)
         nodes = self._nodes.holding(fleet.name.removeprefix("fleets/"))
-        if any(_older_than(node.envoy_version, MULTIPLE_MONITORS_SINCE) for node in nodes):
-            return intersection(
-                offered,
-                Capabilities(
-                    lb_methods=EVERYTHING.lb_methods,
-                    protocols=EVERYTHING.protocols,
-                    health_monitor_types=EVERYTHING.health_monitor_types,
-                    session_persistences=EVERYTHING.session_persistences,
-                    connection_limit=True,
-                    multiple_monitors=False,
-                ),
-            )
-        return offered
+        return offered(fleet, built=BUILT, nodes=[node.stored() for node in nodes])
 
 
 def _draining(entry: Unsettled | None) -> StatusDetail | None:
@@ -201,11 +202,3 @@ def _draining(entry: Unsettled | None) -> StatusDetail | None:
         message=f"it takes nothing new, and leaves at {entry.drain_end:%H:%M:%S} UTC",
         time=entry.drain_end,
     )
-
-
-def _older_than(version: str, wanted: tuple[int, int]) -> bool:
-    """Tells whether a reported version is older; one that was not reported is not judged."""
-    parts = version.split(".")
-    if len(parts) < len(wanted) or not all(part.isdigit() for part in parts[: len(wanted)]):
-        return False
-    return (int(parts[0]), int(parts[1])) < wanted

@@ -12,6 +12,7 @@ from lbaas.model.rules import AddressPolicy
 from lbaas.store import nodes as stored_nodes
 from lbaas.store import rejections as stored_rejections
 from lbaas.store.store import Store
+from tidegate.agents.hub import AgentHub
 from tidegate.config import Settings
 from tidegate.drains import Drains
 from tidegate.feedback import Feedback
@@ -21,6 +22,7 @@ from tidegate.nodes import NodeRegister
 from tidegate.placing import Placing
 from tidegate.reconcile import Reconcile
 from tidegate.rendering import Renderings
+from tidegate.sockets import refuse_taken
 from xds.cache.cache import SnapshotCache
 from xds.cache.stream import NodeStream
 from xds.cache.types import Key, RejectedVersion
@@ -86,7 +88,14 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         renderings = Renderings()
         nodes = NodeRegister(lost_after=settings.lost_after.total_seconds())
         feedback = Feedback(store, cache, renderings, nodes)
-        view = StreamsFleetView(cache, renderings, feedback, nodes)
+        agents = AgentHub(
+            store,
+            nodes,
+            known=lambda fleet: cache.snapshot(fleet) is not None,
+            save=feedback.save,
+        )
+        view = StreamsFleetView(cache, renderings, feedback, nodes, agents)
+        agents.assessment.refusals = view.refusals
         placing = Placing(store, offered=view.effective, live_nodes=nodes.connected)
         drains = Drains(store)
         moves = Moves(
@@ -102,17 +111,21 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             renderings,
             feedback,
             placing,
-            followers=(drains, moves),
+            followers=(drains, moves, agents),
         )
-        feedback.on_lost = reconcile.retry_unplaced
+        feedback.on_lost = agents.on_ability = reconcile.retry_unplaced
         cache.observer = _NodeWatcher(feedback, reconcile.retry_unplaced)
         nodes.restore(await store.read(stored_nodes.all))
         feedback.restore(await store.read(stored_rejections.all))
         await reconcile.load()
+        await agents.load()
+        closing.push_async_callback(agents.ledger.flush)
         closing.push_async_callback(feedback.flush)
+        refuse_taken(settings.xds_address)
         xds_server = await serve(cache, settings.xds_address)
         closing.push_async_callback(_stop, xds_server)
-        api_server = await serve_api(store, view, settings.api_address)
+        refuse_taken(settings.api_address)
+        api_server = await serve_api(store, view, settings.api_address, agents=agents)
         closing.push_async_callback(api_server.stop)
         log.info("serving", api=api_server.port, xds=xds_server.port)
         async with asyncio.TaskGroup() as tasks:
@@ -122,6 +135,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
                 tasks.create_task(feedback.watch_nodes()),
                 tasks.create_task(drains.run()),
                 tasks.create_task(moves.run()),
+                tasks.create_task(agents.run()),
             ]
             try:
                 yield Plane(

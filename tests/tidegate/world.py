@@ -13,6 +13,7 @@ from lbaas.store import fleets, health_monitors, members, nodes, objects, reject
 from lbaas.store.store import Store
 from tests.cache.client import Envoy
 from tests.store import make
+from tidegate.agents.hub import AgentHub
 from tidegate.drains import Drains
 from tidegate.feedback import Feedback
 from tidegate.fleet_view import StreamsFleetView
@@ -63,7 +64,17 @@ class World:
         self.renderings = Renderings()
         self.register = NodeRegister(lost_after=LOST_AFTER, clock=lambda: self.now)
         self.feedback = Feedback(self.store, self.cache, self.renderings, self.register)
-        self.view = StreamsFleetView(self.cache, self.renderings, self.feedback, self.register)
+        self.agents = AgentHub(
+            self.store,
+            self.register,
+            known=lambda fleet: self.cache.snapshot(fleet) is not None,
+            save=self.feedback.save,
+            clock=lambda: self.now,
+        )
+        self.view = StreamsFleetView(
+            self.cache, self.renderings, self.feedback, self.register, self.agents
+        )
+        self.agents.assessment.refusals = self.view.refusals
         self.placing = Placing(self.store, offered=self.offered, live_nodes=self.register.connected)
         self.drains = Drains(self.store)
         self.moves = Moves(
@@ -80,12 +91,14 @@ class World:
             self.renderings,
             self.feedback,
             self.placing,
-            followers=(self.drains, self.moves),
+            followers=(self.drains, self.moves, self.agents),
         )
+        self.agents.on_ability = self.reconcile.retry_unplaced
         self.cache.observer = self.feedback
         self.register.restore(await self.store.read(nodes.all))
         self.feedback.restore(await self.store.read(rejections.all))
         await self.reconcile.load()
+        await self.agents.load()
         return self
 
     def offered(self, fleet: Fleet) -> Capabilities:

@@ -1,0 +1,159 @@
+"""The state of all objects: what is to be looked at anew, what is told, what is answered."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from lbaas.model.enums import OperatingStatus
+from lbaas.model.health import NO_AGENT, NOT_PLACED, Health
+from lbaas.model.names import HEALTH_MONITOR
+from tidegate.agents.judging import (
+    Judges,
+    findings,
+    health_of_member,
+    health_of_monitor,
+    health_of_vip,
+    judge,
+)
+from tidegate.agents.observations import AgentNode
+from tidegate.agents.specs import Ping, Specs, WatchedPool
+from tidegate.nodes import NodeRegister
+
+SLICE = 200
+"""How many pools are looked at before others have their turn: some 20 ms at 10 members each."""
+
+SILENT = Health(
+    status=OperatingStatus.UNKNOWN,
+    reason="NOT_SEEN_YET",
+    message="no node's Envoy has shown it yet",
+)
+NOT_RUNNING = Health(
+    status=OperatingStatus.UNKNOWN,
+    reason="ENVOY_NOT_RUNNING",
+    message="the agents are there, and no node's Envoy runs",
+)
+
+
+def nobody_refuses(vip: str) -> Mapping[str, str]:  # noqa: ARG001 - stands for a function of it
+    """Gives no refusals."""
+    return {}
+
+
+class Assessment:
+    """What reports come to. Pools are marked, and looked at in slices.
+
+    Who asks for a health is given it as of now, looked at or not.
+
+    Attributes:
+        wake: set when something waits to be looked at.
+        refusals: gives, for a VIP, the nodes that refuse its listener and have no older one.
+    """
+
+    def __init__(
+        self,
+        specs: Specs,
+        nodes: NodeRegister,
+        *,
+        agents: Mapping[str, Mapping[str, AgentNode]],
+        tell: Callable[[frozenset[str]], None],
+        pings: Callable[[Mapping[Ping, bool]], None],
+    ) -> None:
+        """Takes the pools, who counts, and the agents by fleet and node.
+
+        `tell` is given the names of the objects whose status is new, `pings` the verdicts that
+        the store does not have.
+        """
+        self._specs = specs
+        self._nodes = nodes
+        self._agents = agents
+        self._tell = tell
+        self._pings = pings
+        self._dirty: dict[str, None] = {}
+        self._dirty_monitors: set[str] = set()
+        self._changed: set[str] = set()
+        self._monitors: dict[str, tuple[OperatingStatus, str]] = {}
+        self.wake = asyncio.Event()
+        self.refusals: Callable[[str], Mapping[str, str]] = nobody_refuses
+        nodes.on_counted.append(self.look_at_fleet)
+
+    def mark(self, pool: str) -> None:
+        """Takes that there is something new about a pool."""
+        if pool in self._specs.pools:
+            self._dirty[pool] = None
+            self.wake.set()
+
+    def mark_monitors(self, monitors: Iterable[str]) -> None:
+        """Takes that monitors may watch other pools than before."""
+        self._dirty_monitors.update(monitors)
+        self.wake.set()
+
+    def look_at_fleet(self, fleet: str) -> None:
+        """Takes that one of a fleet's nodes is believed now, or no more."""
+        if self._agents.get(fleet):
+            for pool in self._specs.on(fleet):
+                self.mark(pool)
+
+    def _judges(self, pool: WatchedPool) -> Judges:
+        there = [node for fleet in pool.fleets for node in self._agents.get(fleet, {}).values()]
+        counted = {each.name for fleet in pool.fleets for each in self._nodes.counted(fleet)}
+        heard = [node for node in there if node.reported and node.name in counted]
+        silence = NO_AGENT if not heard else SILENT
+        if heard and not any(node.judges for node in heard):
+            silence = NOT_RUNNING
+        return Judges(
+            nodes=sorted((each for each in heard if each.judges), key=lambda each: each.name),
+            silence=silence,
+        )
+
+    def _judge(self, pool: WatchedPool) -> None:
+        judged = judge(pool, self._judges(pool))
+        self._changed |= judged.changed
+        self._pings(judged.pings)
+
+    def _look_at_monitors(self, monitors: Iterable[str]) -> None:
+        for name in monitors:
+            health = health_of_monitor(self._specs, name)
+            found = (health.status, health.reason)
+            if self._monitors.get(name) != found:
+                self._changed.add(name)
+                self._monitors[name] = found
+            if not self._specs.using(name):
+                self._monitors.pop(name, None)
+
+    def look(self) -> bool:
+        """Looks at a slice of what is new, and tells the feed; gives whether there is more."""
+        turn = [pool for pool, _ in zip(list(self._dirty), range(SLICE), strict=False)]
+        monitors, self._dirty_monitors = self._dirty_monitors, set()
+        for name in turn:
+            del self._dirty[name]
+            if (pool := self._specs.pools.get(name)) is not None:
+                self._judge(pool)
+                monitors.update(each.name for each in pool.monitors)
+        self._look_at_monitors(monitors)
+        if self._changed:
+            changed, self._changed = self._changed, set()
+            self._tell(frozenset(changed))
+        return bool(self._dirty)
+
+    def health(self, name: str) -> Health:
+        """Gives an object's health as of now; `NOT_PLACED` if no fleet has it."""
+        if HEALTH_MONITOR.parse(name):
+            for each in self._specs.using(name):
+                self._judged(self._specs.pools[each])
+            return health_of_monitor(self._specs, name)
+        pool = self._specs.home(name)
+        if pool is None or not pool.fleets:
+            return NOT_PLACED
+        found = self._judged(pool)
+        if name == pool.name:
+            return found
+        if (member := pool.members.get(name)) is not None:
+            judges = self._judges(pool)
+            return health_of_member(pool, member, judges, findings(pool, member, judges))
+        vip = next(each for each in pool.vips if each.name == name)
+        nodes = sum(len(self._nodes.counted(fleet)) for fleet in pool.fleets)
+        return health_of_vip(pool, vip, refusals=self.refusals(name), nodes=nodes)
+
+    def _judged(self, pool: WatchedPool) -> Health:
+        if pool.name in self._dirty or pool.health is None:
+            self._judge(pool)  # it stays marked: its monitors have yet to be looked at
+        return pool.health or NOT_PLACED
