@@ -1,6 +1,7 @@
 """The management API's gRPC server."""
 
 import ipaddress
+import os
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
@@ -51,6 +52,7 @@ from lbaas.v1 import (
 LARGEST_MESSAGE = 4 * 1024 * 1024
 LARGEST_METADATA = 16 * 1024
 HEARTBEAT = timedelta(seconds=15)
+UNIX = "unix:"
 STOP_SECONDS = 2.0
 """How long calls may still take when the server stops; watches and waits end at once."""
 
@@ -75,10 +77,12 @@ _OPTIONS = (
     ("grpc.max_metadata_size", LARGEST_METADATA // 2),
     ("grpc.absolute_max_metadata_size", LARGEST_METADATA),
     ("grpc.enable_channelz", 1),
-    # Agents' streams are quiet for long: one whose host has vanished is noticed after 20 s, and
-    # agents may ask the same of the server (grpcio's default takes that for abuse).
+    # Agents' streams are quiet for long: one whose host has vanished is noticed within 20 s (it
+    # was after 19; with the keepalive timeout alone after 70, grpcio 1.85), and agents may ask the
+    # same of the server (grpcio's default takes that for abuse).
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -109,7 +113,7 @@ class HealthChecks(Protocol):
 
 @dataclass(slots=True)
 class ApiServer:
-    """A server that runs."""
+    """A server that runs; `port` is 0 for a unix socket."""
 
     port: int
     _server: grpc.aio.Server
@@ -128,17 +132,19 @@ async def serve_api(
     view: FleetView,
     address: str,
     *,
-    agents: Agents | None = None,
+    agents: Agents,
     page_secret: bytes = b"",
     heartbeat: timedelta = HEARTBEAT,
 ) -> ApiServer:
     """Starts the API's server on a store that is open.
 
+    A unix socket is its owner's alone (mode 0600): whoever may open it may do everything.
+
     Args:
         store: Where everything is kept.
         view: What only the streams know.
-        address: `host:port`, on loopback; port 0 takes a free one.
-        agents: Takes what agents report; None: agents are not served.
+        address: `host:port` on loopback (port 0 takes a free one), or `unix:/path`.
+        agents: Takes what agents report.
         page_secret: Signs page tokens; processes of one plane share it. Empty: a random one.
         heartbeat: After how much silence a watch shows a sign of life.
 
@@ -151,7 +157,7 @@ async def serve_api(
         server, store, view, agents=agents, page_secret=page_secret, heartbeat=heartbeat
     )
     try:
-        port = server.add_insecure_port(address)
+        port = _bind(server, address)
     except RuntimeError as error:
         raise FailedPrecondition(
             f"cannot listen on {address!r}: is it in use?",
@@ -159,7 +165,16 @@ async def serve_api(
             subject=address,
         ) from error
     await server.start()
-    return ApiServer(port, server, serving, checks)
+    return ApiServer(0 if address.startswith(UNIX) else port, server, serving, checks)
+
+
+def _bind(server: grpc.aio.Server, address: str) -> int:
+    # A unix socket has no other credentials than its owner's.
+    mask = os.umask(0o177)
+    try:
+        return server.add_insecure_port(address)
+    finally:
+        os.umask(mask)
 
 
 async def add_services(
@@ -167,7 +182,7 @@ async def add_services(
     store: Store,
     view: FleetView,
     *,
-    agents: Agents | None = None,
+    agents: Agents,
     page_secret: bytes = b"",
     heartbeat: timedelta = HEARTBEAT,
 ) -> tuple[Serving, HealthChecks]:
@@ -196,10 +211,7 @@ async def add_services(
     )
     fleet_service_pb2_grpc.add_FleetServiceServicer_to_server(FleetService(serving), server)
     quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(QuotaService(serving), server)
-    if agents is not None:
-        agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
-            AgentService(serving, agents), server
-        )
+    agent_service_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(serving, agents), server)
     checks: HealthChecks = _health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     for service in ("", *SERVICES):
@@ -220,8 +232,10 @@ def refuse_beyond_loopback(address: str) -> None:
     """Refuses to listen where others could call, for callers cannot be told apart yet.
 
     Raises:
-        FailedPrecondition: The address is not loopback.
+        FailedPrecondition: The address is neither loopback nor a unix socket.
     """
+    if address.startswith(UNIX):
+        return
     host = address.rpartition(":")[0].strip("[]")
     try:
         loopback = ipaddress.ip_address(host).is_loopback
@@ -230,7 +244,7 @@ def refuse_beyond_loopback(address: str) -> None:
     if not loopback:
         raise FailedPrecondition(
             f"refusing to listen on {address!r}: without authentication the API listens on"
-            " loopback only (127.0.0.1, ::1 or localhost)",
+            " loopback (127.0.0.1, ::1 or localhost) and unix sockets (unix:/path) only",
             reason="AUTHENTICATION_REQUIRED",
             subject=address,
         )

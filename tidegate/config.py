@@ -8,13 +8,15 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field, IPvAnyNetwork
+from pydantic import Field, IPvAnyNetwork, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from tidegate import sockets
 
 
 class Settings(BaseSettings):
@@ -27,9 +29,12 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME",
     )
     api_address: str = Field(
-        default="127.0.0.1:18090", description="where the management API listens"
+        default="127.0.0.1:18090",
+        description="where the management API listens: host:port or unix:/path",
     )
-    xds_address: str = Field(default="127.0.0.1:18000", description="where Envoys connect")
+    xds_address: str = Field(
+        default="127.0.0.1:18000", description="where Envoys connect: host:port or unix:/path"
+    )
     member_ranges_allowed: tuple[IPvAnyNetwork, ...] = Field(
         default=(),
         description="CIDRs that members may use although they are refused by default, for"
@@ -49,6 +54,14 @@ class Settings(BaseSettings):
         description="how long the old fleet goes on serving a pool that moved, after the new one"
         " is live: the time for routes to follow",
     )
+
+    @field_validator("api_address", "xds_address")
+    @classmethod
+    def _whole_path(cls, address: str) -> str:
+        fault = sockets.fault(address)
+        if fault:
+            raise ValueError(fault)
+        return address
 
     @classmethod
     def settings_customise_sources(

@@ -30,10 +30,11 @@ def validate(config: Path) -> subprocess.CompletedProcess[str]:
         {},
         {"xds_address": [("10.0.0.1", 18000), ("10.0.0.2", 18000), ("2001:db8::3", 18000)]},
         {"xds_address": [("one.example.com", 18000), ("10.0.0.2", 18000)]},
+        {"xds_address": ["/run/tidegate/xds.sock", ("10.0.0.2", 18000)]},
         {"admin_path": "admin.sock"},
         {"admin_port": 0, "max_connections": 10},
     ],
-    ids=["one", "several", "by name", "unix admin", "free port"],
+    ids=["one", "several", "by name", "unix socket", "unix admin", "free port"],
 )
 def test_real_envoy_accepts_it(fields, tmp_path) -> None:
     if path := fields.get("admin_path"):

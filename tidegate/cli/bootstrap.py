@@ -21,7 +21,8 @@ def add_to(app: typer.Typer) -> None:
         "bootstrap",
         words="tidegate bootstrap",
         example="tidegate bootstrap edge e1 > e1.json\n"
-        "tidegate bootstrap edge e1 --xds 10.0.0.5:18000 --xds 10.0.0.6:18000",
+        "tidegate bootstrap edge e1 --xds 10.0.0.5:18000 --xds 10.0.0.6:18000\n"
+        "tidegate bootstrap edge e1 --xds-address unix:/run/tidegate/xds.sock",
         table=False,
         reaches=False,
     )
@@ -31,7 +32,12 @@ def add_to(app: typer.Typer) -> None:
         node: Annotated[str, typer.Argument(metavar="NODE")],
         xds: Annotated[
             list[str] | None,
-            typer.Option(help="HOST:PORT of a control plane; may be repeated. [127.0.0.1:18000]"),
+            typer.Option(
+                "--xds-address",
+                "--xds",
+                help="HOST:PORT or unix:/PATH of a control plane; may be repeated."
+                " [default: 127.0.0.1:18000]",
+            ),
         ] = None,
         admin_port: Annotated[
             int, typer.Option(help="Envoy's admin port on loopback; 0: any free one.")
@@ -57,7 +63,11 @@ def print_bootstrap(
         for word in (fleet_id, node)
         if not ID_PATTERN.match(word)
     ]
-    wrong += [f"--xds {each!r}: write HOST:PORT" for each in xds if address_of(each) is None]
+    wrong += [
+        f"--xds-address {each!r}: write HOST:PORT or unix:/PATH"
+        for each in xds
+        if address_of(each) is None
+    ]
     if wrong:
         raise CommandError("this is no bootstrap", why=wrong)
     # Here, for it loads Envoy's messages.
@@ -74,8 +84,11 @@ def print_bootstrap(
     tell(f"# envoy -c FILE {' '.join(ARGUMENTS)}")
 
 
-def address_of(words: str) -> tuple[str, int] | None:
-    """Gives host and port of `host:port` or `[v6]:port`, None if it is neither."""
+def address_of(words: str) -> tuple[str, int] | str | None:
+    """Gives host and port of `host:port` or `[v6]:port`, the path of `unix:/path`, else None."""
+    if words.startswith("unix:"):
+        path = words.removeprefix("unix:")
+        return path if path.startswith("/") else None
     host, colon, port = words.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not (colon and host and port.isdecimal() and 0 < int(port) <= _HIGHEST_PORT):

@@ -17,8 +17,12 @@ from tidegate.cli.verbs import verb
 Database = Annotated[
     str | None, typer.Option(help="sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME.")
 ]
-ApiAddress = Annotated[str | None, typer.Option(help="HOST:PORT for tenants; port 0: any free.")]
-XdsAddress = Annotated[str | None, typer.Option(help="HOST:PORT for Envoys; port 0: any free.")]
+ApiAddress = Annotated[
+    str | None, typer.Option(help="HOST:PORT (0: any free) or unix:/PATH for tenants.")
+]
+XdsAddress = Annotated[
+    str | None, typer.Option(help="HOST:PORT (0: any free) or unix:/PATH for Envoys.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -82,4 +86,4 @@ async def _serve(chosen: dict[str, str]) -> None:
 
 
 def _with_port(address: str, port: int) -> str:
-    return f"{address.rsplit(':', 1)[0]}:{port}"
+    return f"{address.rsplit(':', 1)[0]}:{port}" if port else address

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 from collections.abc import Callable
 from typing import Self
 
@@ -155,7 +156,8 @@ async def serve(
 
     Args:
         cache: what it serves.
-        address: `host:port` or `unix:path`; port 0 takes a free one, see `Server.port`.
+        address: `host:port` (port 0 takes a free one, see `Server.port`), or `unix:path`, which
+            is its owner's alone (mode 0600).
         options: limits and times.
         fleet_of: which fleet a node belongs to; by default its `node.cluster`.
         credentials: TLS; without them only loopback and unix sockets are listened on.
@@ -176,16 +178,24 @@ async def serve(
     service = AdsService(cache, options=options, fleet_of=fleet_of or cluster_of)
     service.add_to(server)
     try:
-        if credentials is None:
-            port = server.add_insecure_port(address)
-        else:
-            port = server.add_secure_port(address, credentials)
+        port = _bind(server, address, credentials)
     except RuntimeError as error:
         await server.stop(None)
         raise AddressNotBound(f"cannot listen on {address!r}: {error}") from error
     await server.start()
     unix = address.startswith("unix:")
     return Server(server, service, port=0 if unix else port, grace=options.grace)
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    # A unix socket has no other credentials than its owner's.
+    mask = os.umask(0o177)
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    finally:
+        os.umask(mask)
 
 
 def is_loopback(address: str) -> bool:

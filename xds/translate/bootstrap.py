@@ -47,7 +47,7 @@ def bootstrap(
     *,
     fleet: str,
     node: str,
-    xds_address: Sequence[tuple[str, int]],
+    xds_address: Sequence[tuple[str, int] | str],
     admin_port: int = 9901,
     admin_path: str = "",
     max_connections: int = 50_000,
@@ -57,7 +57,8 @@ def bootstrap(
     Args:
         fleet: the fleet's id or name; Envoy reports the id as its cluster.
         node: the node's id or name; unique in its fleet.
-        xds_address: host and port of every control plane process; one at least.
+        xds_address: host and port of every control plane process, or the path of a unix socket
+            that it listens on; one at least.
         admin_port: the admin port on loopback; 0: a free one (`--admin-address-path` tells it).
         admin_path: a unix socket for admin instead of the port, if not empty.
         max_connections: clients' connections over all listeners; more are refused.
@@ -122,8 +123,8 @@ def _over_ads(source: ConfigSource) -> None:
     source.resource_api_version = ApiVersion.V3
 
 
-def _control_plane(addresses: Sequence[tuple[str, int]]) -> Cluster:
-    named = any(not _is_ip(host) for host, _ in addresses)
+def _control_plane(addresses: Sequence[tuple[str, int] | str]) -> Cluster:
+    named = any(not isinstance(each, str) and not _is_ip(each[0]) for each in addresses)
     cluster = Cluster(name=CONTROL_PLANE, type=Cluster.STRICT_DNS if named else Cluster.STATIC)
     if named:
         # A name that has both, `localhost` say, is tried where IPv4 servers listen.
@@ -139,10 +140,12 @@ def _control_plane(addresses: Sequence[tuple[str, int]]) -> Cluster:
     # 0.01-0.11 s and were sent nothing twice. A node's agent may take this place one day.
     cluster.load_assignment.cluster_name = CONTROL_PLANE
     locality = cluster.load_assignment.endpoints.add()
-    for host, port in addresses:
-        address = locality.lb_endpoints.add().endpoint.address.socket_address
-        address.address = host
-        address.port_value = port
+    for each in addresses:
+        address = locality.lb_endpoints.add().endpoint.address
+        if isinstance(each, str):
+            address.pipe.path = each
+        else:
+            address.socket_address.address, address.socket_address.port_value = each
     return cluster
 
 
