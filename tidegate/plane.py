@@ -114,6 +114,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             followers=(drains, moves, agents),
         )
         feedback.on_lost = agents.on_ability = reconcile.retry_unplaced
+        nodes.on_counted.append(lambda _: reconcile.retry_unplaced())
         cache.observer = _NodeWatcher(feedback, reconcile.retry_unplaced)
         nodes.restore(await store.read(stored_nodes.all))
         feedback.restore(await store.read(stored_rejections.all))

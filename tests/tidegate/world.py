@@ -94,6 +94,7 @@ class World:
             followers=(self.drains, self.moves, self.agents),
         )
         self.agents.on_ability = self.reconcile.retry_unplaced
+        self.register.on_counted.append(lambda _: self.reconcile.retry_unplaced())
         self.cache.observer = self.feedback
         self.register.restore(await self.store.read(nodes.all))
         self.feedback.restore(await self.store.read(rejections.all))

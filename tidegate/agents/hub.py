@@ -151,7 +151,7 @@ class AgentHub:
             self.on_ability()
 
     def _report(self, node: AgentNode, report: AgentReport) -> None:
-        for pool in node.take(report, self._specs):
+        for pool in node.take(report, self._specs, self._clock()):
             self.assessment.mark(pool)
         if report.traffic:
             self.ledger.counts.take(
@@ -177,10 +177,13 @@ class AgentHub:
         self.assessment.wake.set()
 
     def expire(self) -> None:
-        """Drops what agents found that have been gone for too long."""
+        """Drops what is not said any more, and all of agents that have been gone for too long."""
         now = self._clock()
         for fleet, nodes in list(self._agents.items()):
             for node in list(nodes.values()):
+                if node.drops_at is not None and node.drops_at <= now:
+                    for pool in node.drop_unsaid():
+                        self.assessment.mark(pool)
                 if node.silent_since is None or now - node.silent_since < self._grace:
                     continue
                 if node.reported:
@@ -188,19 +191,19 @@ class AgentHub:
                     node.forget()
                     self.assessment.look_at_fleet(fleet)
                 if node.stream is None and self._nodes.find(node.name) is None:
-                    self.ledger.counts.forget_node(node.name)
+                    self.ledger.forget_node(node.name)
                     del nodes[node.name]
             if not nodes:
                 del self._agents[fleet]
 
     def _next_expiry(self) -> float | None:
-        waiting = [
-            node.silent_since
-            for nodes in self._agents.values()
-            for node in nodes.values()
-            if node.silent_since is not None and node.reported
-        ]
-        return max(0.0, min(waiting) + self._grace - self._clock()) if waiting else None
+        due: list[float] = []
+        for node in (each for nodes in self._agents.values() for each in nodes.values()):
+            if node.silent_since is not None and node.reported:
+                due.append(node.silent_since + self._grace)
+            if node.drops_at is not None:
+                due.append(node.drops_at)
+        return max(0.0, min(due) - self._clock()) if due else None
 
     async def run(self) -> None:
         """Judges, tells and stores until cancelled."""

@@ -1,7 +1,7 @@
 """What of the agents' reports goes to the store: PING verdicts at once, traffic now and then."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
@@ -20,9 +20,6 @@ SAVE_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 """How long to wait before verdicts are written again when the store did not take them."""
 
-LARGEST_WRITE = 5000
-"""How many rows go in one transaction, so that tenants' writes need not wait for long."""
-
 
 class Ledger:
     """The counts, and what waits to be written.
@@ -35,6 +32,7 @@ class Ledger:
         """Takes where it is written."""
         self._store = store
         self._pings: dict[Ping, bool] = {}
+        self._gone: set[str] = set()
         self._wake = asyncio.Event()
         self.counts = Counts()
 
@@ -52,7 +50,13 @@ class Ledger:
                         for node, each in nodes.items()
                     },
                 )
-        self.counts.restored(known)
+        for node in [each for each in self.counts.nodes() if not known(each)]:
+            self.forget_node(node)
+
+    def forget_node(self, node: str) -> None:
+        """Takes that a node is gone for good: what it counted is added up under no node."""
+        self.counts.forget_node(node)
+        self._gone.add(node)
 
     def found(self, verdicts: Mapping[Ping, bool]) -> None:
         """Takes PING verdicts to be stored; a later one about the same takes its place."""
@@ -103,18 +107,22 @@ class Ledger:
     async def flush_traffic(self) -> None:
         """Saves what was counted since it was saved last."""
         unsaved = self.counts.unsaved()
-        if not unsaved:
+        gone, self._gone = self._gone, set()
+        if not unsaved and not gone:
             return
         try:
-            await self._store.write(lambda tx: _save(tx, unsaved))
+            await self._store.write(lambda tx: _save(tx, unsaved, gone))
         except LbaasError as error:
             log.warning("traffic could not be saved yet", error=error.message)
             self.counts.not_saved(unsaved)
+            self._gone |= gone
         except Exception:
             log.exception("traffic could not be saved")
 
 
-def _save(tx: Transaction, unsaved: Unsaved) -> None:
+def _save(tx: Transaction, unsaved: Unsaved, gone: Collection[str]) -> None:
     for wave in (*unsaved.ended, unsaved.now):
         if wave:
             traffic.save(tx, wave)
+    if gone:
+        traffic.fold(tx, gone)

@@ -11,6 +11,9 @@ from lbaas.model.objects import EPOCH, AgentView
 from lbaas.model.reports import AgentHello, AgentReport, MemberObservation, PingVerdict
 from tidegate.agents.specs import Ping, Specs, WatchedMember, WatchedPool
 
+WHOLE_SECONDS = 0.5
+"""How long after a whole report more of it may come; what is not in it by then is dropped."""
+
 
 class Stream(Protocol):
     """An agent's stream, as its node knows it."""
@@ -40,6 +43,8 @@ class AgentNode:
     last_report: datetime = EPOCH
     _seen: dict[str, dict[str, MemberObservation]] = field(default_factory=dict)
     _pings: dict[str, dict[Ping, PingVerdict]] = field(default_factory=dict)
+    _unsaid: set[str | Ping] = field(default_factory=set)
+    _unsaid_since: float | None = None
 
     @property
     def name(self) -> str:
@@ -56,46 +61,67 @@ class AgentNode:
         """Tells whether what it counts is of now: it reports, and its Envoy runs."""
         return self.stream is not None and self.judges
 
-    def take(self, report: AgentReport, specs: Specs) -> set[str]:
-        """Takes a report; gives the pools that it may change something for."""
+    def take(self, report: AgentReport, specs: Specs, now: float) -> set[str]:
+        """Takes a report, at the time `now` in seconds; gives the pools it may matter to."""
         touched: set[str] = set()
         if report.envoy_running != self.envoy_running or not self.reported:
             touched.update(specs.on(self.fleet))
         self.envoy_running, self.reported, self.silent_since = report.envoy_running, True, None
         self.warming, self.last_report = report.warming, report.time
-        seen_before, pings_before = self._seen, self._pings
         if report.whole:
-            touched.update(seen_before, pings_before)
-            self._seen, self._pings = {}, {}
+            # One of many thousand members comes in parts, and none may seem unknown meanwhile.
+            self._unsaid = {name for seen in self._seen.values() for name in seen}
+            self._unsaid.update(pair for pings in self._pings.values() for pair in pings)
+            self._unsaid_since = now
         for each in report.members:
             pool = specs.pools.get(pool_of_member(each.member))
             member = None if pool is None else pool.members.get(each.member)
             if pool is None or member is None or self.fleet not in pool.fleets:
                 continue  # it was told of late; what it says of what is gone is history
-            old = seen_before.get(pool.name, {}).get(member.name)
+            old = self._seen.get(pool.name, {}).get(member.name)
             same = old is not None and (old.state, old.monitor) == (each.state, each.monitor)
             # An agent that was started anew has seen it since then only.
             since = min(old.time, each.time) if old is not None and same else each.time
             kept = replace(each, member=member.name, time=since)  # one string for the name, not two
             self._seen.setdefault(pool.name, {})[member.name] = kept
+            self._unsaid.discard(member.name)
             touched.add(pool.name)
         for said in report.pings:
             pool = specs.pools.get(pool_of_member(said.member))
             if pool is None or said.member not in pool.members or self.fleet not in pool.fleets:
                 continue
-            before = pings_before.get(pool.name, {}).get((said.member, said.monitor))
+            before = self.ping(pool.name, (said.member, said.monitor))
             steady = before is not None and before.up == said.up
             at = min(before.time, said.time) if before is not None and steady else said.time
             verdict = replace(said, member=pool.members[said.member].name, time=at)
-            self._pings.setdefault(pool.name, {})[verdict.member, verdict.monitor] = verdict
+            pair = (verdict.member, verdict.monitor)
+            self._pings.setdefault(pool.name, {})[pair] = verdict
+            self._unsaid.discard(pair)
             touched.add(pool.name)
         return touched
 
-    def forget(self) -> set[str]:
-        """Drops all that it found: its agent is gone. Gives the pools concerned."""
-        touched = {*self._seen, *self._pings}
-        self._seen, self._pings, self.reported = {}, {}, False
+    @property
+    def drops_at(self) -> float | None:
+        """Gives when something is to be dropped that a whole report did not say, None: nothing."""
+        return None if self._unsaid_since is None else self._unsaid_since + WHOLE_SECONDS
+
+    def drop_unsaid(self) -> set[str]:
+        """Drops what the last whole report did not say; gives the pools concerned."""
+        touched = set()
+        for what in self._unsaid:
+            pool = pool_of_member(what if isinstance(what, str) else what[0])
+            touched.add(pool)
+            if isinstance(what, str):
+                self._seen.get(pool, {}).pop(what, None)
+            else:
+                self._pings.get(pool, {}).pop(what, None)
+        self._unsaid, self._unsaid_since = set(), None
         return touched
+
+    def forget(self) -> None:
+        """Drops all that it found: its agent is gone."""
+        self._seen, self._pings, self._unsaid = {}, {}, set()
+        self.reported, self._unsaid_since = False, None
 
     def pools(self) -> set[str]:
         """Gives the pools that it found something of."""

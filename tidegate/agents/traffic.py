@@ -6,7 +6,7 @@ plane goes on from there; here the base is one sum.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -56,10 +56,14 @@ class Counts:
     def restore(self, name: str, stored: Mapping[str, tuple[datetime, Traffic, Traffic]]) -> None:
         """Takes what the store has of a name: by node the Envoy's start, its figures, the base.
 
-        Figures of an older start than the node's newest belong to the base.
+        Figures of an older start than the node's newest belong to the base; so do those of nodes
+        that are gone for good, which the store has under no node.
         """
         for node, (start, figures, before) in stored.items():
             self._add(name, before)
+            if not node:
+                self._add(name, figures)
+                continue
             counted = self._nodes.setdefault(node, Counted(start))
             if start > counted.start + SAME_START:
                 self._end(node, counted)
@@ -69,12 +73,9 @@ class Counts:
             else:
                 counted.figures[name] = figures
 
-    def restored(self, known: Callable[[str], bool]) -> None:
-        """Takes that all was restored: nothing of it need be saved, unknown nodes are the past."""
-        self._ended.clear()
-        for node in [each for each in self._nodes if not known(each)]:
-            self.forget_node(node)
-        self._ended.clear()
+    def nodes(self) -> Collection[str]:
+        """Gives the nodes that may go on counting."""
+        return self._nodes.keys()
 
     def take(
         self,
