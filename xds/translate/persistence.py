@@ -9,7 +9,7 @@ typed_per_filter_config switches it on there (Envoy 1.40.0).
 
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation as Mutation
 from envoy.config.core.v3.base_pb2 import HeaderValueOption
@@ -39,7 +39,7 @@ from google.protobuf.message import Message
 
 from lbaas.model.enums import SessionPersistenceType
 from lbaas.model.objects import Member, SessionPersistence
-from xds.translate.app_cookie import tagging
+from xds.translate.app_cookie import UNTAGGED, read_tag, tagging
 from xds.translate.endpoints import COOKIE_ID, METADATA, cookie_id
 from xds.translate.extension import packed
 
@@ -60,15 +60,13 @@ TO_HOST: Final = "x-lb-host"
 SERVED_BY: Final = "x-lb-member"
 """The header that brings the serving member's id to what tags the application's cookie."""
 
-REWRITTEN: Final = "cookie"
-"""In the request's metadata: the Cookie header without our tag."""
-
 _READ: Final = "envoy.filters.http.header_to_metadata"
 _MUTATE: Final = "envoy.filters.http.header_mutation"
 _PIN: Final = "envoy.filters.http.stateful_session"
 _TAG: Final = "envoy.filters.http.composite"
 _NOBODY: Final = "-"
-_ID: Final = "[0-9a-f]{16}"
+_Append: TypeAlias = HeaderValueOption.HeaderAppendAction.ValueType
+_OVERWRITE: Final = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 _OF_COOKIE: Final = f"metadata.filter_metadata['{METADATA}']['{COOKIE_ID}']"
 _OF_SERVER: Final = f"xds.upstream_host_metadata.filter_metadata['{METADATA}']['{COOKIE_ID}']"
@@ -104,7 +102,7 @@ def fill_route(route: Route, persistence: SessionPersistence, members: Iterable[
         _switch_on(route, _MUTATE, _HTTP_MUTATIONS)
     else:
         name = persistence.cookie_name
-        _switch_on(route, _READ, _app_cookie(name))
+        _switch_on(route, _READ, read_tag(name))
         _switch_on(route, _MUTATE, _APP_MUTATIONS)
         tag = ExtensionWithMatcherPerRoute(xds_matcher=tagging(name, served_by=SERVED_BY))
         _switch_on(route, _TAG, tag)
@@ -134,35 +132,12 @@ def _our_cookie(name: str) -> HeaderToMetadata:
     return config
 
 
-def _app_cookie(name: str) -> HeaderToMetadata:
-    """Reads the member's id from the tag of the application's cookie, and takes all tags off."""
-    config = HeaderToMetadata()
-    tag = config.request_rules.add(cookie=name).on_header_present
-    tag.metadata_namespace, tag.key = METADATA, COOKIE_ID
-    tag.regex_value_rewrite.pattern.regex = f'^"?({_ID})~.*$'
-    tag.regex_value_rewrite.substitution = r"\1"
-    whole = config.request_rules.add(header="cookie").on_header_present
-    whole.metadata_namespace, whole.key = METADATA, REWRITTEN
-    whole.regex_value_rewrite.pattern.regex = f'((?:^|[;,])\\s*{escaped(name)}="?){_ID}~'
-    whole.regex_value_rewrite.substitution = r"\1"
-    return config
-
-
-def escaped(text: str) -> str:
-    """Gives a pattern of RE2 that matches the text: cookie names may hold `$`, `*`, `+`, `^`..."""
-    return "".join(each if each.isalnum() else f"\\{each}" for each in text)
-
-
 def _switch_on(route: Route, name: str, config: Message | Packed) -> None:
     box = config if isinstance(config, Packed) else packed(config)
     route.typed_per_filter_config[name].CopyFrom(box)
 
 
-def _header(
-    name: str,
-    value: str,
-    action: HeaderValueOption.HeaderAppendAction = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
-) -> HeaderValueOption:
+def _header(name: str, value: str, action: _Append = _OVERWRITE) -> HeaderValueOption:
     option = HeaderValueOption(append_action=action)
     option.header.key, option.header.value = name, value
     return option
@@ -188,11 +163,10 @@ def _filters() -> Sequence[HttpFilter]:
 
 def _mutations(request: Sequence[Mutation], response: Sequence[Mutation]) -> Packed:
     # A client's own headers of these names steer nothing, a member's tell nothing.
+    ours = [Mutation(remove=TO_HOST), Mutation(remove=SERVED_BY)]
     per_route = HeaderMutationPerRoute()
-    per_route.mutations.request_mutations.extend([Mutation(remove=TO_HOST), *request])
-    per_route.mutations.response_mutations.extend(
-        [Mutation(remove=TO_HOST), Mutation(remove=SERVED_BY), *response]
-    )
+    per_route.mutations.request_mutations.extend([*ours, *request])
+    per_route.mutations.response_mutations.extend([*ours, *response])
     return packed(per_route)
 
 
@@ -210,22 +184,18 @@ FILTERS: Final = _filters()
 _TO_HOST: Final = Mutation(append=_header(TO_HOST, _ADDRESS))
 _HTTP_MUTATIONS: Final = _mutations(
     [_TO_HOST],
+    # Only when another member served than the cookie says; an empty value adds no header.
     [
         Mutation(
             append=_header("set-cookie", _SET_COOKIE, HeaderValueOption.APPEND_IF_EXISTS_OR_ADD)
         )
     ],
 )
+_WITHOUT_TAG: Final = f"%DYNAMIC_METADATA({METADATA}:{UNTAGGED})%"
 _APP_MUTATIONS: Final = _mutations(
     [
         _TO_HOST,
-        Mutation(
-            append=_header(
-                "cookie",
-                f"%DYNAMIC_METADATA({METADATA}:{REWRITTEN})%",
-                HeaderValueOption.OVERWRITE_IF_EXISTS,
-            )
-        ),
+        Mutation(append=_header("cookie", _WITHOUT_TAG, HeaderValueOption.OVERWRITE_IF_EXISTS)),
     ],
     [],
 )
