@@ -3,17 +3,14 @@
 import dataclasses
 from collections.abc import Callable
 
-from sqlalchemy import delete as sql_delete
-
 from lbaas.model.errors import FailedPrecondition, InvalidArgument
 from lbaas.model.filter import EVERY, Filter
 from lbaas.model.objects import Fleet
 from lbaas.model.rules import changed_immutables, check_fleet, rendered
-from lbaas.store import addresses
+from lbaas.store import addresses, nodes
 from lbaas.store.feed import Action
 from lbaas.store.shelf import check_etag
 from lbaas.store.shelves import FLEETS, SERVICE_TYPES
-from lbaas.store.tables import nodes
 from lbaas.store.transaction import Transaction
 
 
@@ -81,7 +78,7 @@ def delete(tx: Transaction, name: str, *, etag: str = "") -> Fleet:
         )
     gone = FLEETS.deleted(tx, fleet)
     FLEETS.remove(tx, name)
-    tx.connection.execute(sql_delete(nodes).where(nodes.c.fleet == name))
+    nodes.forget(tx, [node.name for node in nodes.of(tx, name)])
     tx.record(name, "", Action.DELETED)
     return gone
 

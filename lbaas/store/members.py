@@ -11,7 +11,7 @@ from lbaas.model.filter import EVERY, Filter
 from lbaas.model.names import MEMBER, POOL, leaf, pool_of_member, project_of
 from lbaas.model.objects import Member, Pool
 from lbaas.model.rules import changed_immutables, check_member, check_members, rendered
-from lbaas.store import drains, quotas
+from lbaas.store import drains, quotas, traffic
 from lbaas.store.feed import Action
 from lbaas.store.parents import of_pool
 from lbaas.store.shelf import check_etag, chunks
@@ -138,6 +138,7 @@ def move(tx: Transaction, name: str, to_pool: str, *, member_id: str = "") -> Me
     POOLS.living(tx, to_pool)
     _check_free(tx, [after])
     MEMBERS.remove(tx, name)
+    traffic.forget(tx, [name])
     tx.record(name, old_pool, Action.PURGED)
     stored = MEMBERS.readd(tx, after)
     tx.record(stored.name, to_pool, Action.CREATED)

@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, delete, insert, select, true
 
 from lbaas.model.names import fleet_of_node
 from lbaas.model.objects import Node
+from lbaas.store import traffic
 from lbaas.store.shelf import chunks
 from lbaas.store.tables import nodes
 from lbaas.store.transaction import Transaction
@@ -14,7 +15,7 @@ from lbaas.store.transaction import Transaction
 def save(tx: Transaction, seen: Sequence[Node]) -> None:
     """Stores nodes, each in place of what was known of it; takes no revision."""
     newest = {node.name: node for node in seen}
-    forget(tx, newest)
+    _remove(tx, newest)
     if newest:
         tx.connection.execute(
             insert(nodes),
@@ -35,9 +36,20 @@ def save(tx: Transaction, seen: Sequence[Node]) -> None:
 
 
 def forget(tx: Transaction, names: Iterable[str]) -> None:
-    """Takes nodes out of the store."""
+    """Takes nodes out of the store; what they counted is kept, though not by node."""
+    gone = list(names)
+    traffic.fold(tx, gone)
+    _remove(tx, gone)
+
+
+def _remove(tx: Transaction, names: Iterable[str]) -> None:
     for keys in chunks(names):
         tx.connection.execute(delete(nodes).where(nodes.c.name.in_(keys)))
+
+
+def of(tx: Transaction, fleet: str) -> tuple[Node, ...]:
+    """Gives the nodes of a fleet, as last seen, sorted by name."""
+    return _read(tx, nodes.c.fleet == fleet)
 
 
 def counted(tx: Transaction, fleet: str) -> tuple[Node, ...]:

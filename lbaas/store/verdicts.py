@@ -6,7 +6,7 @@ from sqlalchemy import Table, bindparam, delete, select, update
 
 from lbaas.model.names import HEALTH_MONITOR, MEMBER, POOL, VIP, Kind
 from lbaas.model.objects import Rejection
-from lbaas.store import addresses, drains, placements, rejections, tables
+from lbaas.store import addresses, drains, placements, rejections, tables, traffic
 from lbaas.store.feed import Action
 from lbaas.store.objects import by_kind
 from lbaas.store.shelf import chunks
@@ -93,6 +93,7 @@ def _purge_vip(tx: Transaction, name: str) -> None:
     addresses.release(tx, [name])
     VIPS.remove(tx, name)
     rejections.drop_of(tx, [name])
+    traffic.forget(tx, [name])
     tx.record(name, vip.pool, Action.PURGED)
     for fleet in sorted(fleets):
         addresses.retry(tx, fleet)
@@ -104,6 +105,7 @@ def _purge_member(tx: Transaction, name: str) -> None:
         return
     MEMBERS.remove(tx, name)
     rejections.drop_of(tx, [name])
+    traffic.forget(tx, [name])
     tx.record(name, name.rsplit("/members/", 1)[0], Action.PURGED)
 
 
@@ -122,6 +124,7 @@ def _purge_pool(tx: Transaction, name: str) -> None:
     tx.connection.execute(delete(tables.pool_monitors).where(tables.pool_monitors.c.pool == name))
     POOLS.remove(tx, name)
     rejections.drop_of(tx, [name])
+    traffic.forget(tx, [name])
     tx.record(name, name, Action.PURGED)
 
 
