@@ -2,20 +2,26 @@
 
 from collections import deque
 
+from tests.cache.messages import limits
 from xds.cache import (
     CLUSTER,
     ENDPOINT,
     LISTENER,
     ROUTE,
+    RUNTIME,
     Key,
     Request,
     Resource,
     Response,
     empty_endpoints,
 )
+from xds.cache.resource import empty_runtime
 from xds.cache.types import ADDRESS
 
-TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
+TYPES = (RUNTIME, CLUSTER, ENDPOINT, LISTENER, ROUTE)
+
+LAYER = "layer"
+"""The runtime layer of an Envoy that is limited: it names the listeners that it may have."""
 
 
 class Violation(AssertionError):
@@ -29,12 +35,16 @@ def targets(resource: Resource, type_url: str) -> set[str]:
 class Envoy:
     """One Envoy process: survives its streams."""
 
-    def __init__(self, name: str, *, delta: bool, poison: dict[str, str]) -> None:
-        self.name, self.delta, self.poison = name, delta, poison
+    def __init__(
+        self, name: str, *, delta: bool, poison: dict[str, str], limited: bool = False
+    ) -> None:
+        self.name, self.delta, self.poison, self.limited = name, delta, poison, limited
         self.held: dict[str, dict[str, Resource]] = {type_url: {} for type_url in TYPES}
         self.listed: dict[str, dict[str, str]] = {type_url: {} for type_url in TYPES}
         self.version_info: dict[str, str] = {}
-        self.names: dict[str, set[str]] = {ENDPOINT: set(), ROUTE: set()}
+        self.names: dict[str, set[str]] = {ENDPOINT: set(), ROUTE: set(), RUNTIME: set()}
+        if limited:
+            self.names[RUNTIME].add(LAYER)
         self.muted = False
         self.start_stream()
 
@@ -44,7 +54,7 @@ class Envoy:
         self.withheld: list[Request] = []
         self.warming: set[str] = set()
         self.nonce: dict[str, str] = {}
-        self.asked: dict[str, set[str]] = {ENDPOINT: set(), ROUTE: set()}
+        self.asked: dict[str, set[str]] = {ENDPOINT: set(), ROUTE: set(), RUNTIME: set()}
         self.open: set[str] = set()
         self.received = 0
 
@@ -97,7 +107,9 @@ class Envoy:
         """Takes one response from the wire, applies it, answers (or withholds the answer)."""
         response = self.inbox.popleft()
         self.nonce[response.type_url] = response.nonce
-        self.received += len(response.resources)
+        # A layer that does not exist is named again, or state of the world would wait for it.
+        stand_in = empty_runtime(LAYER).version
+        self.received += sum(one.version != stand_in for one in response.resources)
         names = [resource.key.name for resource in response.resources]
         if len(set(names)) != len(names) or set(names) & set(response.removed):
             raise Violation(f"duplicate names in a response (rule 50): {names}")
@@ -184,6 +196,8 @@ class Envoy:
 
     def refuse_nonsense(self, resource: Resource, old: Resource | None) -> None:
         type_url, name = resource.key
+        if type_url == LISTENER and old is None and self.limited and name not in self.layer():
+            raise Violation(f"{name} is there before its limit")
         if type_url == LISTENER:
             for other in self.held[LISTENER].values():
                 if other.key.name != name and targets(other, ADDRESS) & targets(resource, ADDRESS):
@@ -192,6 +206,11 @@ class Envoy:
             empty = empty_endpoints(name).version
             if resource.version == empty != old.version:
                 raise Violation(f"{name} is emptied while it serves")
+
+    def layer(self) -> dict[str, float]:
+        """The limits that it has, by listener."""
+        held = self.held[RUNTIME].get(LAYER)
+        return limits(held) if held else {}
 
     def used(self, endpoints: str) -> bool:
         """Whether a cluster with these endpoints serves a listener."""

@@ -11,6 +11,8 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from envoy.service.runtime.v3.rtds_pb2 import Runtime
+from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 
 from xds.cache import Resource
@@ -62,3 +64,15 @@ def route(name: str, *clusters: str, tag: int = 0) -> Resource:
     for one in clusters:
         host.routes.append(Route(route=RouteAction(cluster=one)))
     return Resource.of(RouteConfiguration(name=name, virtual_hosts=[host]))
+
+
+def runtime(name: str, fields: dict[str, float]) -> Resource:
+    message = Runtime(name=name)
+    message.layer.update(fields)
+    return Resource.of(message)
+
+
+def limits(resource: Resource) -> dict[str, float]:
+    message = Runtime()
+    Any.FromString(resource.body).Unpack(message)
+    return dict(message.layer)

@@ -20,10 +20,12 @@ class Machine(RuleBasedStateMachine):
         self.world = World()
         self.ports = 100
 
-    @initialize(kinds=st.sampled_from([(True, True), (True, False), (False, True)]))
-    def fleet(self, kinds):
+    @initialize(
+        kinds=st.sampled_from([(True, True), (True, False), (False, True)]), limited=st.booleans()
+    )
+    def fleet(self, kinds, limited):
         for delta in kinds:
-            self.world.join(delta=delta)
+            self.world.join(delta=delta, limited=limited)
             self.world.connect(self.world.nodes[-1])
         self.move()
 
@@ -106,6 +108,12 @@ class Machine(RuleBasedStateMachine):
             trees[other] = replace(trees[other], port=ports[0])
             self.world.exchanged = True
             self.world.change(trees)
+
+    @rule(index=NODES, ago=st.integers(0, 2))
+    def limit(self, index, ago):
+        world = self.world
+        if world.revision:
+            world.limit_anew(self.node(index), max(1, world.revision - ago))
 
     @rule(index=TREES)
     def delete(self, index):

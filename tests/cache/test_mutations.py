@@ -18,6 +18,7 @@ from xds.cache.cursor import Cursor, Pending
 from xds.cache.gates import Step, Verdict
 from xds.cache.rejections import culprits
 from xds.cache.resource import Resource
+from xds.cache.snapshot import Own
 from xds.cache.state import State
 from xds.cache.stream import NodeStream
 from xds.cache.types import CLUSTER
@@ -178,13 +179,33 @@ def an_old_snapshot_is_served(patch):
     patch.setattr(Cursor, "absorb", backwards)
 
 
+def listeners_wait_for_no_limit(patch):
+    patch.setattr(gates, "runtime_unsent", lambda state: None)
+
+
+def a_variant_is_as_old_as_its_base(patch):
+    """What changed in a variant alone, and the stream has not seen, counts as confirmed."""
+    patch.setattr(NodeStream, "_changed_later", lambda self: {})
+
+
+def a_variant_changes_when_its_base_does(patch):
+    """A variant's change belongs to the newest revision, not to that of its cause."""
+    after = Own.after
+
+    def newest(self, old):
+        changed = after(self, old)
+        return changed and dict.fromkeys(changed, max(at for _, at, _ in self.log) + 1)
+
+    patch.setattr(Own, "after", newest)
+
+
 MUTATIONS: list[tuple[Patch, str]] = [
     (no_gates, r"needs \{"),
     (what_unsubscribed_counts_as_held, r"needs \{"),
     (removals_at_once, r"needs \{"),
     (what_is_sent_is_held, r"\(1\)|needs \{|\(3|\(8\)|\(2\)"),
     (newest_since, r"\(1\)"),
-    (a_nack_is_an_ack, r"\(1\)|\(3"),
+    (a_nack_is_an_ack, r"\(1\)|\(3|needs \{"),
     (any_nonce_will_do, r"\(1\)|needs \{|\(3"),
     (no_endpoints_behind, r"\(3\)|\(3, 7\)|\(8\)"),
     (nothing_is_ever_settled, r"\(3\)|\(12\)"),
@@ -193,10 +214,12 @@ MUTATIONS: list[tuple[Patch, str]] = [
     (no_memory_of_rejections, r"\(3\)|\(6\)"),
     (all_are_guilty, r"\(3, 7\)"),
     (the_innocent_are_forgotten, r"\(3, 7\)|\(3\)|\(8\)"),
-    (nothing_held_at_reconnect, r"\(10\)|\(8\)"),
+    (nothing_held_at_reconnect, r"\(10\)|\(8\)|emptied"),
     (no_window, r"\(12\)"),
     (versions_of_their_own, r"\(10\)|\(1\)|\(3"),
     (an_old_snapshot_is_served, r"\(11\)"),
+    (a_variant_is_as_old_as_its_base, r"has not the limits of \d+ \(1\)"),
+    (a_variant_changes_when_its_base_does, r"has not the limits of \d+ \(1\)"),
     (underway_is_forgotten, r"\(12\)|\(3\)|\(10\)|\(6\)"),
 ]
 
@@ -225,8 +248,18 @@ def renamed_and_exchanged(world):
     world.change({0: replace(first, rename=1, port=101), 1: replace(second, port=100)})
 
 
+def a_listener_while_limits_are_in_flight(world):
+    world.join(delta=True, limited=True)
+    pool = Tree(0, 100, tcp=True, bare=True)
+    world.change({0: pool, 1: Tree(1, 101)})
+    world.settle()
+    world.limit_anew(world.nodes[0], world.revision)
+    world.change({0: replace(pool, bare=False), 1: Tree(1, 101)})
+
+
 SCENARIOS = [
     (applied_in_part_then_deleted, parts_of_refused_responses_are_forgotten, r"\(8\)"),
+    (a_listener_while_limits_are_in_flight, listeners_wait_for_no_limit, r"before its limit"),
     (renamed_and_exchanged, addresses_are_free, r"duplicate address"),
 ]
 

@@ -2,13 +2,14 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from tests.cache.client import Envoy, Violation, targets
-from tests.cache.messages import cluster, endpoints, http_listener, route, tcp_listener
+from tests.cache.client import LAYER, Envoy, Violation, targets
+from tests.cache.messages import cluster, endpoints, http_listener, route, runtime, tcp_listener
 from xds.cache import (
     CLUSTER,
     LISTENER,
+    RUNTIME,
     Key,
     NodeInfo,
     NodeStream,
@@ -20,6 +21,7 @@ from xds.cache.resource import is_placeholder
 from xds.cache.types import ADDRESS
 
 FLEET = "edge"
+LIMITS = Key(RUNTIME, LAYER)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Node:
     revision: int = 0
     connections: int = 0
     unknown: bool = False  # not seen since the control plane was restarted
+    salt: int = 0
+    layers: list[tuple[int, str]] = field(default_factory=list)  # revision, version
 
 
 class World:
@@ -93,15 +97,33 @@ class World:
         self.stored[stream.node.id, rejection.key] = rejection
 
     # What happens.
-    def join(self, *, delta: bool) -> None:
-        envoy = Envoy(f"node-{len(self.nodes)}", delta=delta, poison=self.poison)
+    def join(self, *, delta: bool, limited: bool = False) -> None:
+        name = f"node-{len(self.nodes)}"
+        envoy = Envoy(name, delta=delta, poison=self.poison, limited=limited)
         self.nodes.append(Node(envoy))
+        self.limit(self.nodes[-1], self.revision)
+
+    def limit(self, node: Node, revision: int) -> None:
+        """Gives a node its own runtime layer: a limit for every listener that is wanted."""
+        if not node.envoy.limited:
+            return
+        names = {key.name: node.salt for key in self.wanted if key.type_url == LISTENER}
+        layer = runtime(LAYER, names) if names else None
+        version = layer.version if layer else ""
+        if not node.layers or node.layers[-1][1] != version:
+            node.layers.append((revision, version))
+        changes = {LIMITS: layer} if layer else {}
+        self.cache.overlay(FLEET, node.envoy.name, revision, changes)
 
     def connect(self, node: Node) -> None:
         node.envoy.connect()
         node.connections += 1
         node.stream = self.cache.connect(
-            fleet=FLEET, node=NodeInfo(node.envoy.name), delta=node.envoy.delta, now=self.now
+            fleet=FLEET,
+            node=NodeInfo(node.envoy.name),
+            delta=node.envoy.delta,
+            now=self.now,
+            variant=node.envoy.name,
         )
         node.stream.on_dirty = lambda: setattr(node, "dirty", True)
 
@@ -131,6 +153,16 @@ class World:
         for version, mode in (poison or {}).items():
             self.poison[version] = mode
         self.cache.advance(FLEET, self.revision, changes)
+        for node in self.nodes:
+            self.limit(node, self.revision)
+        self.run()
+
+    def limit_anew(self, node: Node, revision: int) -> None:
+        """A node's limits change, as part of a change that was made before."""
+        node.salt += 1
+        self.limit(node, revision)
+        if node.stream is not None:
+            self.check_limits(node)  # before the stream has seen it
         self.run()
 
     def restart(self) -> None:
@@ -143,6 +175,8 @@ class World:
         for (name, _), rejection in self.stored.items():
             self.cache.restore_rejection(FLEET, name, rejection)
         self.cache.advance(FLEET, self.revision, dict(self.wanted))
+        for node in self.nodes:
+            self.limit(node, self.revision)
 
     def run(self) -> None:
         for node in self.nodes:
@@ -231,6 +265,7 @@ class World:
 
     def as_wanted(self, node: Node) -> bool:
         held = {r.key: r.version for names in node.envoy.held.values() for r in names.values()}
+        held.pop(LIMITS, None)
         return held == {key: resource.version for key, resource in self.wanted.items()}
 
     # What must hold.
@@ -246,6 +281,7 @@ class World:
         for node in self.nodes:
             if node.stream is None:
                 continue
+            self.check_limits(node)
             for tree in self.trees.values():
                 at = self.changed_at[tree.index]
                 keys = [one.key for one in tree.resources().values()]
@@ -262,6 +298,16 @@ class World:
             for history in self.history.values():
                 self.check_history(node, history)
         self.check_refusals()
+
+    def check_limits(self, node: Node) -> None:
+        """Invariant 1 for what a node alone is sent, whatever revision that belongs to."""
+        held = node.envoy.held[RUNTIME].get(LAYER)
+        version = held.version if held and node.envoy.layer() else ""
+        for revision in range(max(1, self.revision - 4), self.revision + 1):
+            if node.layers and node.stream.confirmed(LIMITS, revision):
+                last = max(i for i, (at, _) in enumerate(node.layers) if at <= revision)
+                if version not in {each for _, each in node.layers[last:]}:
+                    raise Violation(f"{node.envoy.name} has not the limits of {revision} (1)")
 
     def check_history(self, node: Node, history: list[tuple[int, dict[Key, str]]]) -> None:
         """Invariant 1 for who waits on an older revision: it holds that, or something newer."""
@@ -289,9 +335,14 @@ class World:
         for node in self.nodes:
             for key, resource in self.wanted.items():
                 self.check_name(node, key, resource)
+            version = runtime(LAYER, node.envoy.layer()).version if node.envoy.layer() else ""
+            if node.layers and node.layers[-1][1] != version:
+                raise Violation(f"{node.envoy.name} has not its limits (3)")
             for type_url, held in node.envoy.held.items():
                 for name in held:
                     key = Key(type_url, name)
+                    if key == LIMITS:
+                        continue
                     if key not in self.wanted and not self.lingers(node, key):
                         raise Violation(f"{node.envoy.name}: {key} should be gone (8)")
             if not node.stream.in_step(self.revision):

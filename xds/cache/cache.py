@@ -11,9 +11,10 @@ from google.protobuf.message import Message
 from xds.cache.cursor import Left
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource
-from xds.cache.snapshot import EMPTY, Snapshot
+from xds.cache.snapshot import EMPTY, Own, Snapshot
 from xds.cache.stream import NodeStream
 from xds.cache.types import Key, NodeInfo, Observer, RejectedVersion
+from xds.cache.variant import Variant
 
 _REMEMBERED = 4096
 """Nodes without a stream of which it is remembered what they hold."""
@@ -29,10 +30,17 @@ _Who = tuple[str, str, frozenset[str] | None]
 @dataclass(slots=True)
 class _Fleet:
     base: Snapshot | None = None
-    overlays: dict[str, dict[Key, Resource | None]] = field(default_factory=dict)
-    variants: dict[str, Snapshot] = field(default_factory=dict)
+    variants: dict[str, Variant] = field(default_factory=dict)
     streams: list[NodeStream] = field(default_factory=list)
     former: OrderedDict[tuple[Key, str], Resource] = field(default_factory=OrderedDict)
+
+    def prune(self, variant: str) -> None:
+        """Forgets a variant that differs in nothing any more, when no stream has to hear it."""
+        made = self.variants.get(variant)
+        if made is None or made.changes:
+            return
+        if all(stream.variant != variant for stream in self.streams):
+            del self.variants[variant]
 
 
 class SnapshotCache:
@@ -55,6 +63,7 @@ class SnapshotCache:
         self._fleets: dict[str, _Fleet] = {}
         self._rejected: dict[tuple[str, str], dict[Key, Rejection]] = {}
         self._left: OrderedDict[_Who, Left] = OrderedDict()
+        self._turn = 0
 
     def advance(self, fleet: str, revision: int, changes: Mapping[Key, Resource | None]) -> None:
         """Applies changes to a fleet's snapshot; the first call loads it, even if empty.
@@ -78,11 +87,8 @@ class SnapshotCache:
         if revision < base.revision:
             raise ValueError(f"fleet {fleet} is at revision {base.revision}, not before {revision}")
         state.base = base.with_changes(revision, changes)
-        for variant, snapshot in state.variants.items():
-            overlay = state.overlays[variant]
-            rest = {key: new for key, new in changes.items() if key not in overlay}
-            state.variants[variant] = snapshot.with_changes(revision, rest)
-        self._wake(state)
+        for stream in state.streams:
+            stream.on_dirty()
 
     def publish(self, fleet: str, messages: Iterable[Message]) -> int:
         """Makes `messages` all that a fleet holds.
@@ -116,10 +122,15 @@ class SnapshotCache:
     ) -> None:
         """Says in what a variant of a fleet's snapshot differs from it: all of it.
 
+        Costs nothing for all others, and nothing when the fleet's snapshot changes: a variant
+        is made when a stream of it runs.
+
         Args:
             fleet: the fleet; must be loaded.
             variant: the variant's name.
-            revision: the revision that this is of.
+            revision: the revision that this belongs to: who waits for a resource at this
+                revision (1 or more) or a newer one waits for this change. May be older than the
+                fleet's.
             changes: what is otherwise; None is left out.
 
         Raises:
@@ -128,21 +139,27 @@ class SnapshotCache:
         state = self._fleets.get(fleet)
         if state is None or state.base is None:
             raise ValueError(f"fleet {fleet} is not loaded")
-        before = state.overlays.get(variant, {})
-        back = {key: state.base.get(key) for key in before if key not in changes}
-        snapshot = state.variants.get(variant, state.base)
-        state.overlays[variant] = dict(changes)
-        state.variants[variant] = snapshot.with_changes(
-            max(revision, snapshot.revision), {**back, **changes}
-        )
-        self._wake(state)
+        self._turn += 1
+        made = state.variants.setdefault(variant, Variant())
+        made.replace(state.base, changes, revision=revision, turn=self._turn)
+        state.prune(variant)
+        for stream in state.streams:
+            if stream.variant == variant:
+                stream.on_dirty()
 
     def snapshot(self, fleet: str, variant: str = "") -> Snapshot | None:
         """Gives what a fleet should hold; None if not loaded: its streams are not answered."""
         state = self._fleets.get(fleet)
-        if state is None:
+        if state is None or state.base is None:
             return None
-        return state.variants.get(variant, state.base)
+        made = state.variants.get(variant)
+        return state.base if made is None else made.over(state.base)
+
+    def changed_later(self, fleet: str, variant: str, seen: Own) -> Mapping[Key, int]:
+        """Gives what was changed in a variant since `seen`, each with its oldest revision."""
+        state = self._fleets.get(fleet)
+        made = state.variants.get(variant) if state else None
+        return (made.own.after(seen) or {}) if made else {}
 
     def former(self, fleet: str, key: Key, version: str) -> Resource | None:
         """Gives a version that was wanted before, if it is still remembered."""
@@ -167,7 +184,8 @@ class SnapshotCache:
             delta: whether it speaks delta or state of the world.
             now: the time, on the clock of all calls of this stream.
             types: the types that the stream may carry; None is all of them (ADS).
-            variant: the variant of the fleet's snapshot that it is given.
+            variant: the variant of the fleet's snapshot that it is given, whenever there is one
+                (`overlay`); a server names the node's id.
         """
         who = (fleet, node.id, types)
         state = self._fleets.setdefault(fleet, _Fleet())
@@ -197,6 +215,7 @@ class SnapshotCache:
         if stream not in fleet.streams:
             return
         fleet.streams.remove(stream)
+        fleet.prune(stream.variant)
         others = [other for other in fleet.streams if other.node.id == node]
         if all(other.types != stream.types for other in others):
             self._left[stream.fleet, node, stream.types] = stream.leave()
@@ -240,7 +259,3 @@ class SnapshotCache:
                 self._rejected.pop((fleet, its_node), None)  # a node that may never come back
         for stream in streams:
             stream.look_again(names)
-
-    def _wake(self, state: _Fleet) -> None:
-        for stream in state.streams:
-            stream.on_dirty()

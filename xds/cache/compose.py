@@ -20,8 +20,10 @@ from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, RUNTIME, Key, Re
 BYTES = 1 << 20
 """Bytes after which a response is closed, where it may be split."""
 
-ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
-"""Make before break: what is referred to first; removals run against it (rules 40, 41)."""
+ORDER = (RUNTIME, CLUSTER, ENDPOINT, LISTENER, ROUTE)
+"""Make before break: what is referred to first; removals run against it (rules 40, 41).
+
+Runtime layers hold listeners' limits: they are there before, and go after them."""
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ class Composer:
         extra = [type_url for type_url in state.channels if type_url not in ORDER]
         for type_url in (*ORDER, *extra):
             responses.extend(self._type(type_url, now, removals=False))
-        for type_url in (*reversed(extra), LISTENER, ROUTE, CLUSTER, ENDPOINT):
+        for type_url in (*reversed(extra), LISTENER, ROUTE, CLUSTER, ENDPOINT, RUNTIME):
             responses.extend(self._type(type_url, now, removals=True))
         return responses
 
@@ -175,14 +177,15 @@ class Composer:
         batch = self._everything(channel, Batch(), now)
         stand_ins: list[Resource] = []
         for name in [name for name, resource in batch.entries.items() if resource is None]:
-            # There is no word for it: the client forgets it with what referred to it.
-            del batch.entries[name]
             if channel.type_url == RUNTIME:
                 stand_ins.append(empty_runtime(name))
+                continue
+            # There is no word for it: the client forgets it with what referred to it.
+            del batch.entries[name]
             key = Key(channel.type_url, name)
             if key in self._state.cursor.pending:
                 self._state.learn(key, (None,))
-        if batch.entries or channel.owed or stand_ins:
+        if batch.entries or channel.owed:
             changed = [resource for resource in batch.entries.values() if resource is not None]
             yield from self._send(channel, batch, now, full=[*changed, *stand_ins])
 

@@ -175,7 +175,7 @@ class Cursor:
         old, self.base = self.base, snapshot
         if snapshot is old or not self._opened:
             return []
-        changed = snapshot.changed_since(old.revision)
+        changed = snapshot.changes_from(old)
         if changed is None:
             changed = dict.fromkeys(old.differences(snapshot), old.revision + 1)
         touched = []
@@ -187,8 +187,11 @@ class Cursor:
                 states = (old.get(key),)
                 self.pending[key] = Pending(revision, states)
                 self._index(key, (), states)
-            elif pending.nonce and not pending.then:
-                pending.then = revision
+            else:
+                # Newer as a rule; a variant's change may belong to an older revision.
+                pending.since = min(pending.since, revision)
+                if pending.nonce:
+                    pending.then = min(pending.then or revision, revision)
             touched.append(key)
         return touched
 

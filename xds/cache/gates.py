@@ -12,7 +12,16 @@ from enum import Enum
 
 from xds.cache.addresses import address_taken, successor
 from xds.cache.cursor import Pending
-from xds.cache.needs import USERS, cluster_missing, clusters, excused, is_new, may_be_used, unknown
+from xds.cache.needs import (
+    USERS,
+    cluster_missing,
+    clusters,
+    excused,
+    is_new,
+    may_be_used,
+    runtime_unsent,
+    unknown,
+)
 from xds.cache.rejections import RETRY_SECONDS
 from xds.cache.resource import Resource, empty_endpoints
 from xds.cache.state import SETTLING, State
@@ -95,6 +104,10 @@ def blocked(state: State, resource: Resource) -> Key | None:
             on = cluster_missing(state, cluster)
             if on is not None:
                 return on
+    if resource.key.type_url == LISTENER:
+        on = runtime_unsent(state)
+        if on is not None:
+            return on
     for target in resource.references:
         if target.type_url == ADDRESS:
             on = address_taken(state, resource.key, target)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from xds.cache.resource import Resource, is_placeholder
 from xds.cache.state import State
-from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key
+from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, RUNTIME, Key
 
 USERS = {CLUSTER: (LISTENER, ROUTE), ROUTE: (LISTENER,), ENDPOINT: (CLUSTER,)}
 """Which types refer to a type."""
@@ -45,6 +45,26 @@ def cluster_missing(state: State, cluster: Key) -> Key | None:
             one is not None and is_placeholder(one) for one in pending.states
         ):
             return target
+    return None
+
+
+def runtime_unsent(state: State) -> Key | None:
+    """Gives the runtime layer that a listener waits for; None: there is none to wait for.
+
+    A listener's limits are there before it takes its first connection. Sent is enough: Envoy
+    applies the messages of one stream in their order. Clients that ask for no runtime layers wait
+    for none.
+    """
+    channel = state.channels.get(RUNTIME)
+    if channel is None:
+        return None
+    for name in channel.subscription.names:
+        key = Key(RUNTIME, name)
+        pending, wanted = state.cursor.pending.get(key), state.cursor.base.get(key)
+        if pending is None or wanted is None or pending.underway(wanted):
+            continue
+        if state.refused(key) is None:
+            return key
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 
 from immutables import Map
@@ -14,14 +15,64 @@ from xds.cache.types import Key
 _KEPT = 512
 """Changes that a snapshot remembers; a stream further behind is compared in full."""
 
+_OWN_KEPT = 32
+"""Changes of its own that a variant remembers one by one."""
+
 _NAMES: Map[str, Resource] = Map()
 _KEYS: Map[Key, None] = Map()
 
 
-class Snapshot:
-    """An immutable set of resources with its revision, and a log of what changed when."""
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What was changed in a variant of a snapshot, beside what changed in its base.
 
-    __slots__ = ("_log", "_sums", "_types", "_users", "revision")
+    Variants change on occasions that have no revision of their own (a node came, another one
+    confirmed its part): each change has a turn, by which they are told apart, and the revision
+    that it belongs to, which may be older than the base's.
+
+    Attributes:
+        turn: of the last change; 0 is the base, which has none.
+        since: before this turn there was no such variant.
+        log: turn, revision and keys of each change, oldest first.
+    """
+
+    turn: int = 0
+    since: int = 0
+    log: tuple[tuple[int, int, frozenset[Key]], ...] = ()
+
+    def with_change(self, turn: int, revision: int, keys: frozenset[Key]) -> Own:
+        """Gives it with one more change; of many the oldest are taken together."""
+        log = (*self.log, (turn, revision, keys))
+        if len(log) > _OWN_KEPT:
+            (_, one, some), (later, other, more), *rest = log
+            log = ((later, min(one, other), some | more), *rest)
+        return Own(turn, self.since or turn, log)
+
+    def after(self, old: Own) -> Mapping[Key, int] | None:
+        """Gives what changed since `old`, each with the oldest revision; None: not known."""
+        if old.turn == self.turn:
+            return {}
+        if old.turn > self.turn or 0 < old.turn < self.since:
+            return None
+        changed: dict[Key, int] = {}
+        for turn, revision, keys in self.log:
+            for key in keys if turn > old.turn else ():
+                changed[key] = min(revision, changed.get(key, revision))
+        return changed
+
+
+NOTHING_OWN = Own()
+
+
+class Snapshot:
+    """An immutable set of resources with its revision, and a log of what changed when.
+
+    Attributes:
+        revision: what it is up to date with.
+        own: what was changed in it as a variant (`xds.cache.variant`); a base has nothing.
+    """
+
+    __slots__ = ("_base_revision", "_log", "_sums", "_types", "_users", "own", "revision")
 
     def __init__(
         self,
@@ -30,8 +81,13 @@ class Snapshot:
         users: Map[Key, Map[Key, None]],
         sums: Map[str, int],
         log: tuple[tuple[int, frozenset[Key]], ...],
+        *,
+        own: Own = NOTHING_OWN,
+        base_revision: int | None = None,
     ) -> None:
         self.revision = revision
+        self.own = own
+        self._base_revision = revision if base_revision is None else base_revision
         self._types = types
         self._users = users
         self._sums = sums
@@ -65,7 +121,7 @@ class Snapshot:
         Returns:
             None if the log does not reach back so far; then compare with `differences`.
         """
-        if revision >= self.revision:
+        if revision >= self._base_revision:
             return {}
         if not self._log or revision < self._log[0][0]:
             return None
@@ -75,6 +131,24 @@ class Snapshot:
             for key in keys:
                 changed.setdefault(key, at)
         return changed
+
+    def changes_from(self, old: Snapshot) -> Mapping[Key, int] | None:
+        """Gives what may differ from an older snapshot, or another variant, of the same fleet.
+
+        Returns:
+            Each key with the oldest revision whose change `old` lacks; None if the logs do not
+            reach back so far: then compare with `differences`.
+        """
+        changed = self.changed_since(old._base_revision)
+        own = self.own.after(old.own)
+        if changed is None or own is None:
+            return None
+        if not own:
+            return changed
+        return {
+            key: min(changed.get(key, own.get(key, 0)), own.get(key, changed.get(key, 0)))
+            for key in {*changed, *own}
+        }
 
     def differences(self, other: Snapshot) -> Iterator[Key]:
         """Gives the keys that are not the same in both, by comparing all of them."""
@@ -110,6 +184,23 @@ class Snapshot:
             log = (*log[-_KEPT:], (revision, frozenset(changed)))
         return Snapshot(
             revision, _replaced(self._types, touched), _edit(self._users, users), Map(sums), log
+        )
+
+    def varied(self, revision: int, changes: Mapping[Key, Resource | None], own: Own) -> Snapshot:
+        """Gives a variant of it: `changes` over it, with a log of its own beside this one's.
+
+        Costs what the variant differs by, not what the base holds or how often it changed.
+
+        Args:
+            revision: what the variant is up to date with, if newer than the base.
+            changes: in what it differs; None is left out.
+            own: what was changed in the variant, and when.
+        """
+        newest = max(revision, self.revision)
+        made = self.with_changes(newest, changes)
+        types, users, sums = made._types, made._users, made._sums  # noqa: SLF001 - its own class
+        return Snapshot(
+            newest, types, users, sums, self._log, own=own, base_revision=self._base_revision
         )
 
 

@@ -9,7 +9,7 @@ from xds.cache.channel import Channel
 from xds.cache.cursor import Cursor, States, merged
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
-from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key
+from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, RUNTIME, Key
 
 SETTLING = 5.0
 """Seconds after which a client that is back has asked again for all types that it had.
@@ -151,6 +151,8 @@ class State:
         pending.sent, pending.nonce, pending.then = resource, nonce, 0
         pending.exact = same(resource, self.cursor.base.get(key))
         self.cursor.hold(key, merged((*pending.states, resource)))
+        if key.type_url == RUNTIME:
+            self.touch(key)  # what waits for it waits until it is sent
 
     def learn(self, key: Key, states: States) -> None:
         """Notes what the client holds of a pending name, and settles it if that is as wanted."""

@@ -149,6 +149,8 @@ class NodeStream:
         state = self._state
         if not self._loaded or state.cursor.base.revision < revision:
             return False
+        if self._changed_later().get(key, revision + 1) <= revision:
+            return False
         if not state.cursor.opened(key.type_url):
             return (
                 state.certain_of(key.type_url)
@@ -158,6 +160,17 @@ class NodeStream:
         pending = state.cursor.pending.get(key)
         return pending is None or pending.since > revision
 
+    def holds(self, key: Key) -> tuple[Resource | None, ...]:
+        """Gives the versions of a resource that the node may hold, None standing for nothing.
+
+        One is certain. Of a version that this process has never made only the hash is known; it
+        gives no version at all if the node has not said yet what it holds of this type.
+        """
+        state = self._state
+        if not state.cursor.opened(key.type_url) and not state.complete:
+            return ()
+        return state.cursor.states(key)
+
     def refused(self, key: Key) -> bool:
         """Whether the node lacks `key` only because it refused it, or all that refers to it."""
         return self._loaded and excused(self._state, key)
@@ -166,6 +179,8 @@ class NodeStream:
         """Whether the node holds all as it was at `revision` or newer, but for what it refused."""
         state = self._state
         if not self._loaded or state.cursor.base.revision < revision:
+            return False
+        if any(at <= revision for at in self._changed_later().values()):
             return False
         for type_url in state.cursor.base.types():
             if not state.carries(type_url) or state.cursor.opened(type_url):
@@ -192,6 +207,10 @@ class NodeStream:
     def leave(self) -> Left:
         """Gives what the client holds, for its next stream."""
         return self._state.cursor.leave()
+
+    def _changed_later(self) -> Mapping[Key, int]:
+        """Gives what changed in its variant since it ran last: the base's revision tells not."""
+        return self._cache.changed_later(self.fleet, self.variant, self._state.cursor.base.own)
 
     def _answer(self, channel: Channel, request: Request, now: float) -> None:
         flight = channel.flights.get(request.nonce)

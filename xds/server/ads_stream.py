@@ -122,7 +122,11 @@ class AdsStream:
         if not fleet:
             raise Malformed("the node names no fleet: set node.cluster to the fleet's name")
         core = self._cache.connect(
-            fleet=fleet, node=node, delta=self._dialect.delta, now=self._clock()
+            fleet=fleet,
+            node=node,
+            delta=self._dialect.delta,
+            now=self._clock(),
+            variant=node.id,  # what is this node's own, if there is anything
         )
         core.on_dirty = self._wake.set
         self.node, self.core = node, core
