@@ -95,17 +95,7 @@ class ProcessDriver:
 
     async def wait_ended(self) -> int | None:
         """Waits for the end of the process and gives its exit code, None of an adopted one."""
-        if self._pidfd < 0:
-            return None
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        loop.add_reader(self._pidfd, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(self._pidfd)
-        code = self._child.wait() if self._child is not None else None
-        self._forget()
+        code = await self._ended()
         if last := self._folder.last_words():
             log.warning("envoy's last words", log=str(self._folder.log), said=last)
         return code
@@ -131,6 +121,20 @@ class ProcessDriver:
                 raise DriverError(f"envoy cannot be ended: {error}") from error
             self._folder.release()
 
+    async def _ended(self) -> int | None:
+        if self._pidfd < 0:
+            return None
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        loop.add_reader(self._pidfd, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(self._pidfd)
+        code = self._child.wait() if self._child is not None else None
+        self._forget()
+        return code
+
     async def _end(self) -> None:
         for number, within in ((signal.SIGTERM, _TERM_SECONDS), (signal.SIGKILL, None)):
             if self._pidfd < 0:
@@ -139,9 +143,9 @@ class ProcessDriver:
             try:
                 signal.pidfd_send_signal(self._pidfd, number)
                 async with asyncio.timeout(within):
-                    await self.wait_ended()
+                    await self._ended()
             except ProcessLookupError:
-                await self.wait_ended()
+                await self._ended()
             except TimeoutError:
                 continue
 
@@ -195,7 +199,7 @@ class ProcessDriver:
                         return None
                 try:
                     async with asyncio.timeout(0.1):
-                        await self.wait_ended()
+                        await self._ended()
                 except TimeoutError:
                     continue
                 return None

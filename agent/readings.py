@@ -25,9 +25,7 @@ STATS_FILTER: Final = (
     r"|downstream_rq_(total|5xx)"
     r"|upstream_cx_(active|total|rx_bytes_total|tx_bytes_total|none_healthy"
     r"|connect_attempts_exceeded)"
-    r"|upstream_rq_(total|5xx)"
-    r"|warming_state)$"
-    r"|^listener_manager\.total_listeners_warming$"
+    r"|upstream_rq_(total|5xx))$"
 )
 """For `/stats?filter=`: what `values` needs. The server's filter saves 95 % of the answer."""
 
@@ -139,16 +137,18 @@ def cluster_counts(stats: Mapping[str, int], cluster: str) -> Counts:
     )
 
 
-def warming_clusters(stats: Mapping[str, int]) -> Iterator[str]:
-    """Gives the clusters that Envoy has and does not use yet; `stats` as of `values`."""
-    for name, value in stats.items():
-        if value and name.startswith("cluster.") and name.endswith(".warming_state"):
-            yield name.removeprefix("cluster.").removesuffix(".warming_state")
+def warming_clusters(payload: bytes) -> Iterator[str]:
+    """Reads `/config_dump?resource=dynamic_warming_clusters`: clusters that are not used yet.
+
+    The gauge `cluster.<name>.warming_state` stayed 0 for one that warmed.
+    """
+    for entry in json.loads(payload).get("configs", ()):
+        yield entry["cluster"]["name"]
 
 
-def warms_listeners(stats: Mapping[str, int]) -> bool:
-    """Tells whether Envoy has listeners that it does not use yet; `stats` as of `values`."""
-    return bool(stats.get("listener_manager.total_listeners_warming", 0))
+def listeners_wait(payload: bytes) -> bool:
+    """Reads `/init_dump?mask=listener`: whether any listener waits for something."""
+    return bool(json.loads(payload).get("unready_targets_dumps"))
 
 
 def warming_listeners(payload: bytes) -> Iterator[str]:
@@ -165,10 +165,11 @@ def _where(host: Mapping[str, Any]) -> Endpoint | None:
 
 def _host_reading(host: Mapping[str, Any]) -> HostReading:
     health = host.get("health_status", {})
-    if health.get("failed_active_health_check"):
-        state = MemberState.DOWN
-    elif health.get("pending_active_hc"):
+    if health.get("pending_active_hc"):
+        # Only where the cluster has `ignore_new_hosts_until_first_hc`; failed is set as well.
         state = MemberState.PENDING
+    elif health.get("failed_active_health_check"):
+        state = MemberState.DOWN
     else:
         # EDS' own UNHEALTHY or DRAINING is what Envoy was told, not what it found.
         state = MemberState.UP

@@ -19,11 +19,11 @@ from agent.readings import (
     STATS_FILTER,
     HostReading,
     host_readings,
+    listeners_wait,
     server_reading,
     values,
     warming_clusters,
     warming_listeners,
-    warms_listeners,
 )
 from lbaas.v1.agent_service_pb2 import AgentSpec, MemberObservation, MemberState, PoolSpec
 
@@ -32,6 +32,9 @@ HEALTH_EVERY: Final = 0.25
 
 TRAFFIC_EVERY: Final = 2.0
 """Seconds between two looks at the counters."""
+
+WARMING_EVERY: Final = 1.0
+"""Seconds between two looks for what warms; while something does, each look is one."""
 
 _TIMES_AS_LONG: Final = 10
 """A look is followed by a pause of ten times its own length: 9 % of a core at most.
@@ -77,7 +80,8 @@ class EnvoyWatch:
         self._counters = Accumulator()
         self._start: datetime | None = None
         self._running: bool | None = None
-        self._warming: tuple[str, ...] = ()
+        self._warms = False
+        self._warming_due = 0.0
         self._traffic_due = 0.0
         self._wake = asyncio.Event()
 
@@ -132,7 +136,10 @@ class EnvoyWatch:
         self._hosts = hosts
         self._observe()
         clock = asyncio.get_running_loop().time
-        if self._warming or clock() >= self._traffic_due:
+        if self._warms or clock() >= self._warming_due:
+            self._warming_due = clock() + WARMING_EVERY
+            await self._warm()
+        if clock() >= self._traffic_due:
             self._traffic_due = clock() + self._traffic_every
             await self._count()
 
@@ -145,7 +152,9 @@ class EnvoyWatch:
         self._findings.envoy(running=True, start=self._start)
 
     def _silent(self, why: str) -> None:
-        if self._running is not False:
+        if self._running is None:
+            log.info("waiting for envoy to answer", admin=str(self._admin.address))
+        elif self._running:
             log.warning("envoy does not answer", why=why)
         self._running = False
         self._findings.envoy(running=False, start=self._start)
@@ -199,11 +208,17 @@ class EnvoyWatch:
         self._counters.keep(counted.keys())
         totals = self._counters.take(counted)
         self._findings.traffic({name: counts.sample(name) for name, counts in totals.items()})
-        warming = [name for name in warming_clusters(stats) if name in self._clusters]
-        if warms_listeners(stats):
+
+    async def _warm(self) -> None:
+        # With 1,000 VIPs 2.1 and 0.4 ms, and 10 ms where listeners do warm (Envoy 1.40).
+        dump = await self._admin.get(
+            "/config_dump", resource="dynamic_warming_clusters", mask="cluster.name"
+        )
+        warming = list(warming_clusters(dump))
+        if listeners_wait(await self._admin.get("/init_dump", mask="listener")):
             dump = await self._admin.get(
                 "/config_dump", resource="dynamic_listeners", mask="name,warming_state.version_info"
             )
             warming += warming_listeners(dump)
-        self._warming = tuple(warming)
+        self._warms = bool(warming)
         self._findings.warming(warming)
