@@ -1,14 +1,13 @@
 """What of the agents' reports goes to the store: PING verdicts at once, traffic now and then."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from lbaas.model.errors import LbaasError
 from lbaas.store import pings, traffic
 from lbaas.store.store import Store
-from lbaas.store.transaction import Transaction
 from tidegate.agents.specs import Ping
 from tidegate.agents.traffic import Counts, Unsaved
 
@@ -16,6 +15,9 @@ log = structlog.get_logger("tidegate.agents")
 
 SAVE_SECONDS = 5.0
 """How often traffic is saved: what was counted since is lost with an Envoy that ends with us."""
+
+LARGEST_WRITE = 2000
+"""How many rows go in one transaction, so that tenants' writes need not wait for long."""
 
 RETRY_SECONDS = 1.0
 """How long to wait before verdicts are written again when the store did not take them."""
@@ -105,24 +107,21 @@ class Ledger:
         return True
 
     async def flush_traffic(self) -> None:
-        """Saves what was counted since it was saved last."""
+        """Saves what was counted since it was saved last, some rows at a time and in order."""
         unsaved = self.counts.unsaved()
         gone, self._gone = self._gone, set()
-        if not unsaved and not gone:
-            return
+        waves = [list(wave) for wave in (*unsaved.ended, unsaved.now)]
         try:
-            await self._store.write(lambda tx: _save(tx, unsaved, gone))
+            for wave in waves:
+                while wave:
+                    rows = wave[:LARGEST_WRITE]
+                    await self._store.write(lambda tx, rows=rows: traffic.save(tx, rows))  # type: ignore[misc]
+                    del wave[:LARGEST_WRITE]
+            if gone:
+                await self._store.write(lambda tx: traffic.fold(tx, gone))
         except LbaasError as error:
             log.warning("traffic could not be saved yet", error=error.message)
-            self.counts.not_saved(unsaved)
+            self.counts.not_saved(Unsaved([wave for wave in waves[:-1] if wave], waves[-1]))
             self._gone |= gone
         except Exception:
             log.exception("traffic could not be saved")
-
-
-def _save(tx: Transaction, unsaved: Unsaved, gone: Collection[str]) -> None:
-    for wave in (*unsaved.ended, unsaved.now):
-        if wave:
-            traffic.save(tx, wave)
-    if gone:
-        traffic.fold(tx, gone)

@@ -194,7 +194,3 @@ class Unsaved:
 
     ended: Sequence[Sequence[Row]]
     now: Sequence[Row]
-
-    def __bool__(self) -> bool:
-        """Tells whether there is anything."""
-        return bool(self.ended or self.now)
