@@ -72,6 +72,7 @@ class Member(_Listening):
         requests: requests of traffic that were answered or swallowed.
         checks: requests of Envoy's health checker (by its user agent).
         check_status: what the health checker is answered; traffic gets 200 (FAILING: both 503).
+        delay: how many seconds an answer to traffic takes; checks are answered at once.
     """
 
     def __init__(self, name: str, host: str = "127.0.0.1") -> None:
@@ -79,6 +80,7 @@ class Member(_Listening):
         self.requests = 0
         self.checks = 0
         self.check_status = 200
+        self.delay = 0.0
 
     @classmethod
     async def start(
@@ -147,8 +149,14 @@ class _Http(_Tracked):
         while (end := self._read.find(b"\r\n\r\n")) >= 0:
             head, self._read = self._read[: end + 2], self._read[end + 4 :]
             # Tests send no bodies; a content-length other than 0 would be read as a request.
+            checks = self._member.checks
             if answer := self._member.answer(head):
-                self.transport.write(answer)
+                late = self._member.delay if checks == self._member.checks else 0.0
+                asyncio.get_running_loop().call_later(late, self._write, answer)
+
+    def _write(self, answer: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(answer)
 
 
 class _Echo(_Tracked):
