@@ -8,7 +8,7 @@ from api.fleet_view import NodeVerdict, ResourceView, TrafficView
 from lbaas.model.capabilities import offered
 from lbaas.model.enums import NodeState
 from lbaas.model.health import Health
-from lbaas.model.objects import Capabilities, Fleet, NodeView
+from lbaas.model.objects import Capabilities, Fleet, Node, NodeView
 from lbaas.model.status import Progress, StatusDetail
 from tidegate.agents.hub import AgentHub
 from tidegate.feedback import Feedback
@@ -189,8 +189,11 @@ class StreamsFleetView:
 
     def effective(self, fleet: Fleet) -> Capabilities:
         """Gives what a fleet can really do: declared, built, and known to its nodes."""
-        nodes = self._nodes.holding(fleet.name.removeprefix("fleets/"))
-        return offered(fleet, built=BUILT, nodes=[node.stored() for node in nodes])
+        return offered(fleet, built=BUILT, nodes=self.serving(fleet.name))
+
+    def serving(self, fleet: str) -> Sequence[Node]:
+        """Gives the nodes of a fleet (its resource name) that may serve, as the store has them."""
+        return [node.stored() for node in self._nodes.holding(fleet.removeprefix("fleets/"))]
 
 
 def _draining(entry: Unsettled | None) -> StatusDetail | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import structlog
 
 from lbaas.model.errors import FailedPrecondition, LbaasError, NotFound
-from lbaas.model.objects import Capabilities, Fleet, PoolTree, ServiceType
+from lbaas.model.objects import Capabilities, Fleet, Node, PoolTree, ServiceType
 from lbaas.store import placements, trees
 from lbaas.store.store import Store
 from lbaas.store.transaction import Transaction
@@ -37,15 +37,18 @@ class Placing:
         *,
         offered: Callable[[Fleet], Capabilities],
         live_nodes: Callable[[str], int],
+        serving: Callable[[str], Sequence[Node]] = lambda _: (),
     ) -> None:
         """Takes what enters a choice beside the pools.
 
         `offered` gives what a fleet can really do, `live_nodes` how many of its nodes (by the
-        fleet's id) are connected.
+        fleet's id) are connected, `serving` those that may serve (by its name), for the words
+        of a refusal.
         """
         self._store = store
         self._offered = offered
         self._live_nodes = live_nodes
+        self._serving = serving
         self.fleets: Mapping[str, Fleet] = {}
         self.service_types: Mapping[str, ServiceType] = {}
         self.on_missed: Callable[[], None] = lambda: None
@@ -91,6 +94,7 @@ class Placing:
                     fleet=replace(fleet, pools=carried[name]),
                     offered=self._offered(fleet),
                     live_nodes=self._live_nodes(name.removeprefix("fleets/")),
+                    nodes=self._serving(name),
                 )
                 for name, fleet in self.fleets.items()
             ]

@@ -96,7 +96,9 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         )
         view = StreamsFleetView(cache, renderings, feedback, nodes, agents)
         agents.assessment.refusals = view.refusals
-        placing = Placing(store, offered=view.effective, live_nodes=nodes.connected)
+        placing = Placing(
+            store, offered=view.effective, live_nodes=nodes.connected, serving=view.serving
+        )
         drains = Drains(store)
         moves = Moves(
             store,

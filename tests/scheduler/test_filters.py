@@ -6,7 +6,7 @@ import pytest
 
 from lbaas.model.capabilities import EVERYTHING
 from lbaas.model.enums import FleetKind, HealthMonitorType, SessionPersistenceType
-from lbaas.model.objects import PoolTree
+from lbaas.model.objects import Node, PoolTree
 from tests.model.samples import MONITOR, TREE, VIP, persistence
 from tests.scheduler.samples import DEFAULT, GOLD, candidate, living_on
 from xds.scheduler import fits
@@ -68,6 +68,13 @@ REFUSED = [
         candidate(offered=NO_PING),
         "needs health_monitor_type=PING, which no node of this fleet can do",
         id="capability",
+    ),
+    pytest.param(
+        PINGED,
+        DEFAULT,
+        replace(candidate(offered=NO_PING), nodes=(Node(name="fleets/edge/nodes/n1"),)),
+        "needs health_monitor_type=PING, which it cannot do: no node of it has an agent",
+        id="capability-of-nodes",
     ),
     pytest.param(
         COOKIES,

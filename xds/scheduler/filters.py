@@ -4,13 +4,13 @@ The words go onto the tenant's pool (NO_ELIGIBLE_FLEET): they say what is needed
 fleet has, and never tell one project of another.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lbaas.model.capabilities import missing, needed
+from lbaas.model.capabilities import hindrance, missing, needed
 from lbaas.model.enums import FleetKind
 from lbaas.model.names import leaf, project_of
-from lbaas.model.objects import Capabilities, Fleet, PoolTree, ServiceType
+from lbaas.model.objects import Capabilities, Fleet, Node, PoolTree, ServiceType
 from lbaas.model.rules import in_ranges, is_loopback
 
 MAX_LISTED = 10
@@ -22,12 +22,14 @@ class Candidate:
     """A fleet to choose from.
 
     `offered` is what it can really do: declared, built, and reported by its nodes.
-    `live_nodes` is how many of its nodes are connected and counted.
+    `live_nodes` is how many of its nodes are connected and counted. `nodes` are those that may
+    serve: a refusal names the one that is in the way.
     """
 
     fleet: Fleet
     offered: Capabilities
     live_nodes: int
+    nodes: Sequence[Node] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,13 @@ def refused_capabilities(asked: Asked, candidate: Candidate) -> Iterator[str]:
     ]
     not_declared = () if declared is None else missing(needed(asked.tree), declared)
     withheld = [word for word in by_tree if word in not_declared]
-    lacking = [word for word in by_tree if word not in not_declared]
+    lacking = []
+    for word in by_tree:
+        why = hindrance(word, candidate.nodes) if candidate.nodes else ""
+        if word not in not_declared and why:
+            yield f"needs {word}, which it cannot do: {why}"
+        elif word not in not_declared:
+            lacking.append(word)
     if lacking:
         yield f"needs {', '.join(lacking)}, which no node of this fleet can do"
     if withheld:
