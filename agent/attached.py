@@ -26,5 +26,8 @@ class AttachedDriver:
         await asyncio.Event().wait()
         return None
 
+    def leave(self) -> None:
+        """Does nothing."""
+
     async def stop(self, *, drain: timedelta) -> None:
         """Does nothing: who started it ends it."""

@@ -75,6 +75,10 @@ class Driver(Protocol):
         """
         ...
 
+    def leave(self) -> None:
+        """Lets go of the Envoy without ending it; the next agent's `start` adopts it."""
+        ...
+
     async def stop(self, *, drain: timedelta) -> None:
         """Ends the Envoy, and returns when it has ended; nothing happens if none runs.
 

@@ -1,7 +1,6 @@
 """The driver that runs Envoy as a process of this host, and adopts the one it finds running."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -9,13 +8,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import structlog
 
 from agent.admin import Admin, AdminSilentError
 from agent.draining import drain as drain_envoy
 from agent.driver import AdminAddress, DriverError
+from agent.node_bootstrap import with_admin
 from agent.process_folder import ProcessFolder
 from agent.readings import DRAINING, ServerReading, server_reading
 
@@ -67,17 +67,18 @@ class ProcessDriver:
         binary: Path = BINARY,
     ) -> None:
         self._folder = ProcessFolder(folder)
-        self._bootstrap, self._node = _with_admin(bootstrap, self._folder.admin)
+        self._bootstrap = with_admin(bootstrap, self._folder.admin)
         self._arguments = tuple(arguments)
         self._binary = binary
         self._child: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
+        self._pid = 0
         self.admin = AdminAddress(path=self._folder.admin)
 
     @property
     def pid(self) -> int:
         """The Envoy's process id; 0 if none runs."""
-        return self._folder.pid() if self._pidfd >= 0 else 0
+        return self._pid
 
     async def start(self) -> None:
         """Starts Envoy, or adopts the one that runs in the folder.
@@ -133,7 +134,17 @@ class ProcessDriver:
             loop.remove_reader(self._pidfd)
         code = self._child.wait() if self._child is not None else None
         self._forget()
+        self._folder.remove_pid()
         return code
+
+    def leave(self) -> None:
+        """Leaves the Envoy running and lets go of it, for another agent to adopt."""
+        if self._pidfd >= 0:
+            if self._child is not None:
+                # Popen warns of a child that nobody waited for; this one is not to end.
+                self._child.returncode = 0
+            self._forget()
+        self._folder.release()
 
     async def _end(self) -> None:
         for number, within in ((signal.SIGTERM, _TERM_SECONDS), (signal.SIGKILL, None)):
@@ -158,7 +169,7 @@ class ProcessDriver:
         pidfd = self._folder.open_running()
         if pidfd < 0:
             return False
-        self._pidfd = pidfd
+        self._pidfd, self._pid = pidfd, self._folder.pid()
         found = await self._answer_of_running()
         if self._pidfd < 0:
             return False  # it ended meanwhile
@@ -166,7 +177,7 @@ class ProcessDriver:
             # It may be busy, or stopped by a debugger: two of them would be worse.
             log.warning("envoy runs but does not answer; adopted", pid=self.pid)
             return True
-        if (found.fleet, found.node) != self._node:
+        if (found.fleet, found.node) != (self._bootstrap.fleet, self._bootstrap.node):
             pid = self.pid
             self._forget()
             raise DriverError(
@@ -178,7 +189,7 @@ class ProcessDriver:
             log.warning("envoy had been draining: it is ended and started anew", pid=self.pid)
             await self._end()
             return False
-        if self._folder.bootstrap_text() != self._bootstrap:
+        if self._folder.bootstrap_text() != self._bootstrap.text:
             log.warning(
                 "envoy runs with an older bootstrap; the new one counts from its next start",
                 pid=self.pid,
@@ -205,7 +216,7 @@ class ProcessDriver:
                 return None
 
     def _launch(self) -> None:
-        self._folder.write_bootstrap(self._bootstrap)
+        self._folder.write_bootstrap(self._bootstrap.text)
         command = [
             str(self._binary),
             "--config-path",
@@ -224,7 +235,7 @@ class ProcessDriver:
                 stderr=output,
                 start_new_session=True,
             )
-        self._pidfd = os.pidfd_open(child.pid)
+        self._pidfd, self._pid = os.pidfd_open(child.pid), child.pid
         self._child = child
         self._folder.write_pid(child.pid)
         log.info(
@@ -233,17 +244,5 @@ class ProcessDriver:
 
     def _forget(self) -> None:
         os.close(self._pidfd)
-        self._pidfd = -1
+        self._pidfd, self._pid = -1, 0
         self._child = None
-
-
-def _with_admin(bootstrap: str, path: Path) -> tuple[str, tuple[str, str]]:
-    """Gives the bootstrap with admin at `path`, and the fleet and node it names."""
-    try:
-        content = json.loads(bootstrap)
-        node = cast("str", content["node"]["cluster"]), cast("str", content["node"]["id"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"not a bootstrap in JSON that names its node: {error!r}") from error
-    # The admin interface has no authentication and can stop Envoy.
-    content.setdefault("admin", {})["address"] = {"pipe": {"path": str(path), "mode": 0o600}}
-    return json.dumps(content, indent=1) + "\n", node

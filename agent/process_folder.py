@@ -13,6 +13,7 @@ _LONGEST_SOCKET: Final = 107
 
 _TAIL: Final = 64 * 1024
 _TOLD: Final = 3
+_LINE: Final = 300
 _LOUD: Final = (b"[critical]", b"[error]")
 
 
@@ -96,6 +97,10 @@ class ProcessFolder:
         """Writes the pid file, in one step: a reader finds all of it."""
         self._write(self._pid_file, f"{pid}\n")
 
+    def remove_pid(self) -> None:
+        """Removes the pid file: its process has ended."""
+        self._pid_file.unlink(missing_ok=True)
+
     def bootstrap_text(self) -> str:
         """Gives the bootstrap that is in the folder, "" if none is."""
         try:
@@ -109,7 +114,7 @@ class ProcessFolder:
         self._launched_at = self.log.stat().st_size if self.log.exists() else 0
 
     def last_words(self) -> tuple[str, ...]:
-        """Gives the last errors that this agent's Envoy has logged, or its last line."""
+        """Gives the last errors that this agent's Envoy has logged, or what it printed."""
         try:
             with self.log.open("rb") as file:
                 end = file.seek(0, os.SEEK_END)
@@ -118,7 +123,10 @@ class ProcessFolder:
         except OSError:
             return ()
         loud = [line for line in lines if any(word in line for word in _LOUD)]
-        return tuple(line.decode(errors="replace") for line in (loud or lines[-1:])[-_TOLD:])
+        # What is wrong with its arguments it prints, without a log line's head.
+        printed = [line for line in lines if line.strip() and not line.startswith(b"[")]
+        last = (loud or printed)[-_TOLD:]
+        return tuple(line.decode(errors="replace")[:_LINE] for line in last)
 
     def _write(self, path: Path, text: str) -> None:
         draft = path.with_suffix(".draft")

@@ -65,6 +65,7 @@ class Supervisor:
         finally:
             if leave_running:
                 log.info("envoy is left running", driver=self._driver.name)
+                self._driver.leave()
             else:
                 await self._driver.stop(drain=self._drain)
 

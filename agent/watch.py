@@ -97,6 +97,7 @@ class EnvoyWatch:
         """Takes that the Envoy's process has ended: that is told before anybody asks it."""
         self._silent("its process ended")
         self._start = None
+        self._forget()
 
     async def run(self) -> None:
         """Looks again and again, until cancelled."""
@@ -147,9 +148,15 @@ class EnvoyWatch:
         # Envoy gives whole seconds of the wall clock, so a step of that clock moves nothing here.
         if self._start is None or abs(start - self._start) > _SAME_START:
             self._start = start
-            self._counters = Accumulator()
-            self._traffic_due = 0.0
+            self._forget()
         self._findings.envoy(running=True, start=self._start)
+
+    def _forget(self) -> None:
+        """What another Envoy found and counted is not this one's."""
+        self._hosts = {}
+        self._observe()
+        self._counters = Accumulator()
+        self._traffic_due = 0.0
 
     def _silent(self, why: str) -> None:
         if self._running is None:
