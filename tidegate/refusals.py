@@ -14,7 +14,7 @@ from tidegate.unsettled import Unsettled, Unsettleds
 from xds.cache.cache import SnapshotCache
 from xds.cache.resource import Resource
 from xds.cache.stream import NodeStream
-from xds.cache.types import LISTENER, Key, RejectedVersion
+from xds.cache.types import LISTENER, ROUTE, Key, RejectedVersion
 from xds.translate import VERSION
 
 log = structlog.get_logger("tidegate.refusals")
@@ -162,8 +162,9 @@ class Refusals:
             return ()
         owners = self._renderings.owners(place)
         named = [name for name in owners if place.key.name.startswith(name)]
-        if place.key.type_url == LISTENER and named:
-            # An address that cannot be bound, whoever's change made the listener anew.
+        if place.key.type_url in (LISTENER, ROUTE) and named:
+            # An address that cannot be bound, whoever's change made the listener anew; routes that
+            # a member's coming made anew, for its id is in them.
             return tuple(sorted((name, owners[name]) for name in named))
         changed = sorted(
             (entry.name, entry.rev)

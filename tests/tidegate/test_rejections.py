@@ -6,7 +6,7 @@ from lbaas.model.enums import LbMethod, Protocol, SessionPersistenceType
 from lbaas.model.objects import SessionPersistence, Vip
 from lbaas.store import members, pools, rejections, vips
 from tests.store import make
-from tests.tidegate.world import POOL, VIP, World, clusters, listener
+from tests.tidegate.world import POOL, VIP, World, clusters, listener, route
 
 MEMBER = make.member(1).name
 TCP_POOL = "projects/acme/pools/tcp"
@@ -18,6 +18,11 @@ def method(lb_method: LbMethod):
 
 def by_source(vip: Vip) -> Vip:
     persistence = SessionPersistence(type=SessionPersistenceType.SOURCE_IP)
+    return dataclasses.replace(vip, session_persistence=persistence)
+
+
+def by_cookie(vip: Vip) -> Vip:
+    persistence = SessionPersistence(type=SessionPersistenceType.HTTP_COOKIE)
     return dataclasses.replace(vip, session_persistence=persistence)
 
 
@@ -92,6 +97,33 @@ async def test_a_pool_is_not_blamed_for_a_listener_that_its_change_made_anew(wor
         assert await world.refused(VIP)
         assert not await world.refused(TCP_POOL)
         assert await world.live(TCP_POOL)
+
+
+async def test_a_member_waits_for_its_sessions_and_neither_for_nor_with_a_refused_vip(world: World):
+    """Its id is in the routes of a VIP with a cookie: refused, they are the VIP's trouble."""
+    await world.ready("member", "vip")
+    await world.write(lambda tx: vips.update(tx, VIP, by_cookie))
+    await world.settle()
+    second, third = make.member(2).name, make.member(3).name
+    await world.write(lambda tx: members.create(tx, make.member(2)))
+    await world.catch_up()
+    assert {name for _, name in world.view.progress(second, 1).missing} == {POOL, VIP}
+    await world.settle()
+    assert await world.live(second)
+
+    await world.write(lambda tx: members.create(tx, make.member(3)))
+    await world.catch_up()
+    world.refuse(route())
+    await world.settle()
+    assert await world.live(third)
+    assert not await world.refused(third)
+    assert await world.refused(VIP)
+    # One that goes does not wait either.
+    await world.write(lambda tx: members.delete(tx, second))
+    await world.catch_up()
+    world.refuse(route())
+    await world.settle()
+    assert await world.get(second) is None
 
 
 async def test_a_refused_cluster_is_blamed_on_what_changed(world: World):
