@@ -215,11 +215,12 @@ def test_fleet_status_shows_what_a_node_refused(run, api):
     }
     api.answer("FleetService/ListNodes", {"nodes": [node]})
     ran = run("tidegate fleet status edge")
-    assert ran.out.splitlines()[1].split(maxsplit=4) == [
+    assert ran.out.splitlines()[1].split(maxsplit=5) == [
         "e3",
         "REJECTED",
         "1041",
         "1.40.0",
+        "no",
         'vip/web: "cannot bind"',
     ]
 

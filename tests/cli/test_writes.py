@@ -97,13 +97,6 @@ def test_a_wait_that_runs_out_is_exit_6_and_names_what_is_missing(run, api):
     assert "node edge/e4 has still to confirm pool/web" in ran.err
 
 
-def test_waiting_for_health_is_refused_before_anything_is_written(run, api):
-    ran = run("tidegate pool create web --protocol http --wait=healthy")
-    assert ran.code == 2
-    assert "no agents" in ran.err
-    assert api.asked == []
-
-
 def test_a_dry_run_asks_for_validation_only_and_says_so(run, api):
     api.answer("PoolService/CreatePool", POOL)
     ran = run("tidegate pool create web --protocol http --dry-run --wait=applied")

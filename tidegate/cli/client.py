@@ -1,7 +1,7 @@
 """Calls to the API in proto3 JSON. Imported only when a call is made: grpc costs 90 ms."""
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import grpc
 from google.protobuf import json_format
@@ -15,6 +15,7 @@ from tidegate.cli.json_value import JsonObject
 from tidegate.cli.refusal import refusal
 
 _MODULES = {
+    "AgentService": "agent_service",
     "FleetService": "fleet_service",
     "HealthMonitorService": "health_monitor_service",
     "LoadBalancerService": "load_balancer_service",
@@ -65,7 +66,7 @@ class Client:
         """Connects when the first call is made.
 
         Args:
-            server: `host:port`.
+            server: `host:port` or `unix:/path`.
             command: the command as typed, for the errors' texts.
         """
         self._server = server
@@ -93,8 +94,24 @@ class Client:
         except grpc.RpcError as error:
             raise self._refusal(error, request) from error
 
-    def stream(self, method: str, request: JsonObject) -> Iterator[JsonObject]:
+    def call_each(
+        self, method: str, requests: Sequence[JsonObject], *, timeout: float
+    ) -> list[JsonObject | None]:
+        """Makes many calls at once and gives their answers in order, None for one that failed."""
+        run = self._channel.unary_unary(
+            f"/lbaas.v1.{method}",
+            request_serializer=_serialized,
+            response_deserializer=_parser(method),
+        )
+        calls = [run.future(message_of(method, each), timeout=timeout) for each in requests]
+        return [None if call.exception() else _json(call.result()) for call in calls]
+
+    def stream(
+        self, method: str, request: JsonObject, *, timeout: float | None = None
+    ) -> Iterator[JsonObject]:
         """Makes a streaming call and gives its answers as they come; closing it ends the call.
+
+        After `timeout` seconds it fails with reason DEADLINE_EXCEEDED.
 
         Raises:
             CommandError: the call failed, at once or later.
@@ -105,7 +122,7 @@ class Client:
             request_serializer=_serialized,
             response_deserializer=_parser(method),
         )
-        answers = run(message)
+        answers = run(message, timeout=timeout)
         try:
             for answer in answers:
                 yield _json(answer)

@@ -34,8 +34,7 @@ def age(then: str, *, now: datetime | None = None) -> str:
     """Gives how long ago a proto3 JSON timestamp was: `4s`, `2m`, `3d`; "" for none."""
     if not then:
         return ""
-    moment = datetime.fromisoformat(_micros(then))
-    passed = max(0.0, ((now or datetime.now(UTC)) - moment).total_seconds())
+    passed = max(0.0, ((now or datetime.now(UTC)) - moment(then)).total_seconds())
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if passed >= size:
             return f"{int(passed // size)}{unit}"
@@ -44,9 +43,10 @@ def age(then: str, *, now: datetime | None = None) -> str:
 
 def clock(then: str) -> str:
     """Gives a proto3 JSON timestamp as local time of day; "" for none."""
-    return datetime.fromisoformat(_micros(then)).astimezone().strftime("%H:%M:%S") if then else ""
+    return moment(then).astimezone().strftime("%H:%M:%S") if then else ""
 
 
-def _micros(then: str) -> str:
-    # proto3 JSON may carry nanoseconds; Python 3.11 reads at most six digits after the point.
-    return re.sub(r"(\.\d{6})\d+", r"\1", then)
+def moment(then: str) -> datetime:
+    """Gives a proto3 JSON timestamp."""
+    # It may carry nanoseconds; Python 3.11 reads at most six digits after the point.
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", then))

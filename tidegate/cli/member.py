@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from tidegate.cli.draining import drained
 from tidegate.cli.durations import duration
 from tidegate.cli.json_value import given
 from tidegate.cli.nouns import MEMBER, POOL
@@ -144,7 +145,9 @@ def update(
     app,
     "drain",
     words="tidegate member drain",
-    example="tidegate member drain web/m1 --wait=applied\ntidegate member drain web/m1 --within 5m",
+    example="tidegate member drain web/m1\n"
+    "tidegate member drain web/m1 --within 1s\n"
+    "tidegate member drain web/m1 --within 5m --wait=applied",
     writes=True,
 )
 def drain(
@@ -154,22 +157,20 @@ def drain(
         str | None, typer.Option(help="How long its connections may go on; as it is if not said.")
     ] = None,
 ) -> None:
-    """Switch a member off gently.
+    """Switch a member off gently, and wait until it is drained.
 
-    Nothing new goes to it, and what it has may end.
+    Nothing new goes to it, and what it has may end. With --wait=applied the command ends as soon
+    as the nodes know; --timeout counts from the drain's end.
 
     Bring it back with `tidegate member update POOL/MEMBER --admin-up`.
     """
     changes = given({"adminStateUp": False, "drainTimeout": duration(within, option="--within")})
-    written(
+    drained(
         session,
-        MEMBER,
-        "MemberService/UpdateMember",
         {
             "member": {"name": name_of(session, MEMBER, name), **changes},
             "updateMask": ",".join(changes),
         },
-        "drained",
     )
 
 

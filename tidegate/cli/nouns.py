@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lbaas.model import names
-from tidegate.cli.durations import age
+from tidegate.cli.durations import age, clock
 from tidegate.cli.failure import CommandError
 from tidegate.cli.json_value import JsonObject, number, objects, text, texts
 from tidegate.cli.table import Column
@@ -93,11 +93,41 @@ def applied(row: JsonObject) -> str:
     return f"{number(row, 'nodesApplied')}/{number(row, 'nodesTotal')}"
 
 
+_NO_NEWS = frozenset(
+    {"NO_AGENT", "NO_MONITOR", "NOT_PLACED", "NOT_IN_USE", "ADMIN_DOWN", "POOL_ADMIN_DOWN"}
+)
+"""Reasons that are no fault: nobody looks, or the tenant wants it so."""
+
+
+def settled(row: JsonObject) -> bool:
+    """Tells whether the nodes run what was written."""
+    return text(row, "provisioningStatus") in {"ACTIVE", "INACTIVE"}
+
+
+def status(row: JsonObject) -> str:
+    """Gives the one word for an object: whether it serves, once it is as it was written.
+
+    Until then it is the provisioning status, and it stays that where nobody reports health.
+    """
+    operating, provisioning = text(row, "operatingStatus"), text(row, "provisioningStatus")
+    unseen = operating in {"", "UNKNOWN"} and text(row, "statusDetail.reason") in {"", "NO_AGENT"}
+    drains = operating == "DRAINING" and provisioning in {"PENDING_DELETE", "INACTIVE"}
+    return operating if drains or (provisioning == "ACTIVE" and not unseen) else provisioning
+
+
+def ails(row: JsonObject) -> bool:
+    """Tells whether an object does not serve as it should, other than by the tenant's will."""
+    bad = status(row) in {"ERROR", "DEGRADED", "OFFLINE"}
+    return bad and text(row, "statusDetail.reason") not in {*_NO_NEWS, "CHECK_PENDING"}
+
+
 def why(row: JsonObject) -> str:
     """Gives what keeps an object from being as wanted; "" when nothing does."""
-    if text(row, "provisioningStatus") in {"ACTIVE", "INACTIVE"}:
+    if not settled(row):
+        return detail(row)
+    if text(row, "statusDetail.reason") in _NO_NEWS:
         return ""
-    return detail(row)
+    return text(row, "statusDetail.message").strip() or text(row, "statusDetail.reason")
 
 
 def detail(row: JsonObject) -> str:
@@ -122,14 +152,57 @@ def _labels(row: JsonObject) -> str:
 
 
 def node_detail(row: JsonObject) -> str:
-    """Gives a node's rejections, or what it has still to confirm."""
+    """Gives a node's rejections, what it has still to confirm, and what its agent cannot do."""
     rejected = [
         f'{label(text(each, "resource"))}: "{text(each, "message").strip()}"'
         for each in objects(row, "rejections")
     ]
     pending = texts(row, "pending")
     waiting = [f"waiting for {len(pending)}: {label(pending[0])}"] if pending else []
-    return "; ".join([*rejected, *waiting])
+    return "; ".join([*rejected, *waiting, *_agent_detail(row)])
+
+
+def _agent_detail(row: JsonObject) -> list[str]:
+    if not isinstance(row.get("agent"), dict):
+        return []
+    told: list[str] = []
+    if not text(row, "agent.connected"):
+        told.append(f"its agent is gone, last heard {age(text(row, 'agent.lastReportTime'))} ago")
+    elif not text(row, "agent.envoyRunning"):
+        told.append("its Envoy does not answer the agent")
+    if refusal := text(row, "agent.pingRefusal"):
+        told.append(f"no PING: {refusal}")
+    if warming := texts(row, "agent.warming"):
+        told.append(f"warming {len(warming)}: {label(warming[0])}")
+    return told
+
+
+def _agent(row: JsonObject) -> str:
+    if not isinstance(row.get("agent"), dict):
+        return "no"
+    return text(row, "agent.driver") if text(row, "agent.connected") else "gone"
+
+
+def limit_and_shares(row: JsonObject) -> str:
+    """Gives a VIP's connection limit, and each node's share of it: `10 (e1 5, e2 5)`."""
+    limit = _limit(number(row, "connectionLimit") or -1, none=-1)
+    shares = [
+        f"{names.leaf(text(each, 'node'))} {number(each, 'connectionLimit')}"
+        for each in objects(row, "nodeConnectionLimits")
+    ]
+    return f"{limit} ({', '.join(shares)})" if shares else limit
+
+
+def _nodes_agree(row: JsonObject) -> str:
+    """Gives `2/4`: how many nodes find a member as its status says."""
+    verdicts = objects(row, "verdicts")
+    alike = [each for each in verdicts if each.get("operatingStatus") == row.get("operatingStatus")]
+    return f"{len(alike)}/{len(verdicts)}" if verdicts else ""
+
+
+def _failed_monitors(row: JsonObject) -> str:
+    failed = {text(each, "failedHealthMonitor") for each in objects(row, "verdicts")}
+    return ",".join(sorted(short_name(each) for each in failed if each))
 
 
 def _up(row: JsonObject) -> str:
@@ -148,18 +221,20 @@ def _limit(value: int, *, none: int) -> str:
 
 
 NAME = Column("NAME", lambda row: short_name(text(row, "name")))
+LIMIT = Column("LIMIT", limit_and_shares)
 PROJECT = Column("PROJECT", lambda row: names.project_of(text(row, "name")))
-STATUS = Column.of("STATUS", "provisioningStatus")
+STATUS = Column("STATUS", status)
 APPLIED = Column("APPLIED", applied)
 WHY = Column("WHY", why)
 _ADMIN = Column("ADMIN", _up)
+_PROVISIONING = Column.of("PROVISIONING", "provisioningStatus")
 _OPERATING = Column.of("OPERATING", "operatingStatus")
 _REVISION = Column.of("REVISION", "revision")
 _CHANGED = Column("CHANGED", lambda row: age(text(row, "updateTime")))
 _DISPLAY = Column.of("DISPLAY_NAME", "displayName")
 _LABELS = Column("LABELS", _labels)
 _UID = Column.of("UID", "uid")
-_TENANT_WIDE = (_ADMIN, _OPERATING, _REVISION, _CHANGED, _DISPLAY, _LABELS, _UID)
+_TENANT_WIDE = (_ADMIN, _PROVISIONING, _OPERATING, _REVISION, _CHANGED, _DISPLAY, _LABELS, _UID)
 
 POOL = Noun(
     word="pool",
@@ -201,7 +276,13 @@ MEMBER = Noun(
         _yes("BACKUP", "backup"),
         WHY,
     ),
-    wide=(Column.of("DRAIN_TIMEOUT", "drainTimeout"), *_TENANT_WIDE),
+    wide=(
+        Column("FAILED_MONITORS", _failed_monitors),
+        Column("NODES_AGREE", _nodes_agree),
+        Column.of("DRAIN_TIMEOUT", "drainTimeout"),
+        Column("DRAIN_END", lambda row: clock(text(row, "drainEndTime"))),
+        *_TENANT_WIDE,
+    ),
 )
 MONITOR = Noun(
     word="monitor",
@@ -246,7 +327,7 @@ VIP = Noun(
     ),
     wide=(
         Column("PERSISTENCE", lambda row: text(row, "sessionPersistence.type") or "none"),
-        Column("LIMIT", lambda row: _limit(number(row, "connectionLimit") or -1, none=-1)),
+        LIMIT,
         *_TENANT_WIDE,
     ),
 )
@@ -304,6 +385,7 @@ NODE = Noun(
         Column("REVISION", lambda row: str(number(row, "baseRevision"))),
         Column("SEEN", lambda row: age(text(row, "lastSeenTime"))),
         Column.of("ENVOY", "envoyVersion"),
+        Column("AGENT", _agent),
         Column("DETAIL", node_detail),
     ),
 )

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from lbaas.model.enums import LbMethod, Protocol
-from tidegate.cli.json_value import given
+from tidegate.cli.json_value import given, objects
 from tidegate.cli.nouns import MONITOR, POOL, SERVICE_TYPE, short_name
 from tidegate.cli.receipt import written
 from tidegate.cli.session import Session
@@ -22,7 +22,8 @@ from tidegate.cli.standard import (
     name_of,
     updated,
 )
-from tidegate.cli.stats import STATS
+from tidegate.cli.stats import MEMBER_STATS, REPORTED, STATS
+from tidegate.cli.table import Format, print_rows, say
 from tidegate.cli.tree import delete_tree
 from tidegate.cli.verbs import verb
 
@@ -203,11 +204,23 @@ def disassociate(session: Session, name: Name, monitor: MonitorName) -> None:
     )
 
 
-@verb(app, "stats", words="tidegate pool stats", example="tidegate pool stats web")
+@verb(
+    app,
+    "stats",
+    words="tidegate pool stats",
+    example="tidegate pool stats web\ntidegate pool stats web -o wide",
+)
 def stats(session: Session, name: Name) -> None:
-    """Show a pool's traffic, over all nodes; needs agents."""
+    """Show a pool's traffic over all nodes, with -o wide each member's; needs agents.
+
+    Requests and connections are those to members; for TCP and HTTPS a connection is a request.
+    """
     answer = session.call("PoolService/GetPoolStats", {"name": name_of(session, POOL, name)})
-    session.print(answer, [answer], columns=STATS)
+    session.print(answer, [answer], columns=STATS, wide=(REPORTED,))
+    members = objects(answer, "members")
+    if session.look.format is Format.WIDE and members and not session.look.columns:
+        say("")
+        print_rows(members, look=session.look, columns=MEMBER_STATS)
 
 
 def _service_type(session: Session, short: str | None) -> str | None:

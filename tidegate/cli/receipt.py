@@ -1,12 +1,13 @@
 """What a write prints: its receipt on stderr, progress while it waits, the object on stdout."""
 
-import sys
 import time
 
 from tidegate.cli.failure import CommandError, Exit
+from tidegate.cli.healthy import serves
 from tidegate.cli.json_value import JsonObject, number, objects, text, texts
 from tidegate.cli.nouns import Noun, detail, label, short_name
-from tidegate.cli.session import Session
+from tidegate.cli.progress import end_progress, progress
+from tidegate.cli.session import Session, Wait
 from tidegate.cli.table import Format, tell
 
 _STEP = 1.0
@@ -37,7 +38,12 @@ def written(session: Session, noun: Noun, method: str, request: JsonObject, done
     elif session.wait is None or not is_applied_to_nodes(noun):
         tell(receipt(answer, f"{label(name)} {done}"))
     else:
-        end = settle(session, name, number(answer, "revision"), began=began, words=done)
+        revision = number(answer, "revision")
+        end = settle(session, name, revision, began=began, words=done)
+        if end is None and session.wait is Wait.HEALTHY and done != "deleted":
+            end = serves(session, [name], revision, began=began)
+            if end is None:
+                tell(f"{label(name)} healthy in {(time.monotonic() - began) * 1000:.0f} ms")
         answer = _fresh(session, noun, answer)
     gone = bool(session.wait) and end is None and done == "deleted" and not session.dry_run
     # A table of what is no more would say PENDING_DELETE of it.
@@ -85,20 +91,20 @@ def settle(
         if outcome == "APPLIED":
             passed = (time.monotonic() - began) * 1000
             how = counted if number(answer, "nodesTotal") else _on_no_node(words)
-            _end_progress(f"{head}, {how} in {passed:.0f} ms" if alone else "")
+            end_progress(f"{head}, {how} in {passed:.0f} ms" if alone else "")
             return None
         if outcome == "REJECTED":
-            _end_progress(f"{head}, {counted}" if alone else "")
+            end_progress(f"{head}, {counted}" if alone else "")
             return _rejected(name, answer)
         if time.monotonic() >= deadline:
-            _end_progress(f"{head}, {counted}" if alone else "")
+            end_progress(f"{head}, {counted}" if alone else "")
             return CommandError(
                 f"{label(name)}: not applied everywhere after {session.timeout:g} s",
                 why=[*_missing(answer), "the change is stored and goes on being applied"],
                 following=[f"tidegate why {label(name)}"],
                 code=Exit.TIMED_OUT,
             )
-        _progress(f"{counted} nodes ... {_waiting(answer)}".rstrip())
+        progress(f"{counted} nodes ... {_waiting(answer)}".rstrip())
 
 
 def _on_no_node(words: str) -> str:
@@ -131,22 +137,6 @@ def _waiting(answer: JsonObject) -> str:
     if nodes:
         return f"waiting for {', '.join(nodes[:3])}" + (" and more" if len(nodes) > 3 else "")  # noqa: PLR2004
     return text(answer, "statusDetail.reason")
-
-
-def _progress(line: str) -> None:
-    """Rewrites the progress line on a terminal; elsewhere prints it once per step."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[2K{line}")
-        sys.stderr.flush()
-    elif line:
-        tell(line)
-
-
-def _end_progress(receipt_line: str) -> None:
-    if sys.stderr.isatty():
-        _progress("")
-    if receipt_line:
-        tell(receipt_line)
 
 
 def _fresh(session: Session, noun: Noun, answer: JsonObject) -> JsonObject:

@@ -25,7 +25,7 @@ class Wait(StrEnum):
     APPLIED = "applied"
     """Every counted node of the fleet has confirmed the change."""
     HEALTHY = "healthy"
-    """Refused until agents report health."""
+    """That, and then it serves: ONLINE, or NO_MONITOR where nothing watches it."""
 
 
 class ShownInstead(Exception):
@@ -149,16 +149,3 @@ class Session:
         """Prints an answer as the user asked; `--project -` shows whose each object is."""
         shown = (PROJECT, *columns) if self.project_option == EVERY_PROJECT else columns
         print_answer(answer, rows, look=self.look, columns=shown, wide=wide)
-
-    def refuse_waiting_for_health(self) -> None:
-        """Refuses `--wait=healthy`: nobody reports health yet.
-
-        Raises:
-            CommandError: it was asked for.
-        """
-        if self.wait is Wait.HEALTHY:
-            raise CommandError(
-                "--wait=healthy is not possible yet",
-                why=["nodes have no agents that report health, so it would wait for ever"],
-                following=["use --wait=applied"],
-            )

@@ -21,9 +21,14 @@ def shown(tool: Show, *, server: str, method: str, request: JsonObject) -> str:
     the messages, so the line needs no proto files.
     """
     data = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
+    path = server.removeprefix("unix:")
+    socket = path != server
     if tool is Show.GRPCURL:
-        words = ["grpcurl", "-plaintext", "-d", data, server, method]
+        unix = ["-unix"] if socket else []
+        words = ["grpcurl", "-plaintext", *unix, "-d", data, path, method]
     else:
         words = ["buf", "curl", "--protocol", "grpc", "--http2-prior-knowledge", "-d", data]
-        words.append(f"http://{server}/{method}")
+        if socket:
+            words += ["--unix-socket", path]
+        words.append(f"http://{'localhost' if socket else server}/{method}")
     return shlex.join(words)

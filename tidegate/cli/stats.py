@@ -1,4 +1,4 @@
-"""The columns of `pool stats` and `vip stats`."""
+"""The columns of `pool stats` and `vip stats`: what agents counted."""
 
 from tidegate.cli.durations import age
 from tidegate.cli.json_value import number, text
@@ -16,6 +16,16 @@ STATS = (
     _count("BYTES_OUT", "bytesOut"),
     _count("CONNS", "activeConnections"),
     _count("CONNS_EVER", "totalConnections"),
+    _count("REQUESTS", "requests"),
+    _count("ERRORS", "errors"),
     Column("NODES", lambda row: f"{number(row, 'nodesReporting')}/{number(row, 'nodesTotal')}"),
-    Column("REPORTED", lambda row: age(text(row, "time"))),
+)
+REPORTED = Column("REPORTED", lambda row: age(text(row, "time")))
+REFUSED = _count("REFUSED", "refusedConnections")
+MEMBER_STATS = (
+    NAME,
+    _count("CONNS", "activeConnections"),
+    _count("CONNS_EVER", "totalConnections"),
+    _count("REQUESTS", "requests"),
+    _count("ERRORS", "errors"),
 )

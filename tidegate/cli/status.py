@@ -1,27 +1,41 @@
 """`tidegate status`: one table that says how a project's load balancers are."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 import typer
 
 from tidegate.cli.durations import age
 from tidegate.cli.json_value import JsonObject, number, objects, text
-from tidegate.cli.nouns import APPLIED, MEMBER, MONITOR, POOL, PROJECT, STATUS, VIP, WHY, label
+from tidegate.cli.members_told import members_fault, members_up
+from tidegate.cli.nouns import (
+    APPLIED,
+    MEMBER,
+    MONITOR,
+    POOL,
+    PROJECT,
+    STATUS,
+    VIP,
+    ails,
+    label,
+    settled,
+    why,
+)
 from tidegate.cli.session import EVERY_PROJECT, Session, ShownInstead
 from tidegate.cli.table import Column, Format, print_json, print_rows, print_yaml, tell
 from tidegate.cli.verbs import verb
 
-_SETTLED = {"ACTIVE", "INACTIVE"}
 _COLUMNS = (
     Column("NAME", lambda row: label(text(row, "name"))),
     STATUS,
     APPLIED,
     Column.of("MEMBERS", "_members"),
+    Column.of("CONNS", "_connections"),
     Column("SINCE", lambda row: age(text(row, "statusDetail.time") or text(row, "updateTime"))),
-    WHY,
+    Column("WHY", lambda row: text(row, "_why") or why(row)),
 )
 _WIDE = (
+    Column.of("PROVISIONING", "provisioningStatus"),
     Column.of("OPERATING", "operatingStatus"),
     Column("ADDRESS", lambda row: text(row, "address")),
     Column.of("PORT", "port"),
@@ -68,7 +82,7 @@ def show_status(session: Session) -> None:
     elif session.look.format is Format.YAML:
         print_yaml(answer)
     else:
-        rows = _rows(answer)
+        rows = _rows(answer, _traffic(session, objects(answer, "vips")))
         if rows:
             every = session.project == EVERY_PROJECT
             columns = (PROJECT, *_COLUMNS) if every else _COLUMNS
@@ -76,24 +90,48 @@ def show_status(session: Session) -> None:
         _footer(session, answer, rows)
 
 
-def _rows(answer: JsonObject) -> list[JsonObject]:
-    counts = Counter(
-        text(each, "name").rsplit("/members/", 1)[0] for each in objects(answer, "members")
-    )
+def _traffic(session: Session, vips: list[JsonObject]) -> dict[str, JsonObject]:
+    """Gives the traffic of the VIPs whose nodes have agents, all asked for at once."""
+    names = [
+        text(vip, "name") for vip in vips if text(vip, "operatingStatus") not in {"", "UNKNOWN"}
+    ]
+    if not names:
+        return {}
+    asked: list[JsonObject] = [{"name": name} for name in names]
+    answers = session.client.call_each("VipService/GetVipStats", asked, timeout=10)
+    return {name: each for name, each in zip(names, answers, strict=True) if each is not None}
+
+
+def _rows(answer: JsonObject, traffic: Mapping[str, JsonObject]) -> list[JsonObject]:
+    by_pool: defaultdict[str, list[JsonObject]] = defaultdict(list)
+    for member in objects(answer, "members"):
+        by_pool[text(member, "name").rsplit("/members/", 1)[0]].append(member)
+
+    def shown(row: JsonObject, pool: str) -> JsonObject:
+        members = by_pool[pool]
+        return {**row, "_members": members_up(members), "_why": members_fault(row, members)}
+
     vips, pools = objects(answer, "vips"), objects(answer, "pools")
     served = {text(vip, "pool") for vip in vips}
-    rows = [{**vip, "_members": counts[text(vip, "pool")]} for vip in vips]
+    rows = [
+        {**shown(vip, text(vip, "pool")), "_connections": _connections(vip, traffic)}
+        for vip in vips
+    ]
     rows += [
-        {**pool, "_members": counts[text(pool, "name")]}
+        shown(pool, text(pool, "name"))
         for pool in pools
-        if text(pool, "name") not in served or not _settled(pool)
+        if text(pool, "name") not in served or not settled(pool)
     ]
     others = [*objects(answer, "members"), *objects(answer, "healthMonitors")]
-    return rows + [each for each in others if not _settled(each)]
+    return rows + [each for each in others if not settled(each)]
 
 
-def _settled(row: JsonObject) -> bool:
-    return text(row, "provisioningStatus") in _SETTLED
+def _connections(vip: JsonObject, traffic: Mapping[str, JsonObject]) -> str:
+    counted = traffic.get(text(vip, "name"))
+    if counted is None:
+        return ""
+    limit = number(vip, "connectionLimit")
+    return f"{number(counted, 'activeConnections')}" + (f"/{limit}" if limit > 0 else "")
 
 
 def _footer(session: Session, answer: JsonObject, rows: list[JsonObject]) -> None:
@@ -102,8 +140,8 @@ def _footer(session: Session, answer: JsonObject, rows: list[JsonObject]) -> Non
         tell(f"# project {session.project} has nothing yet: tidegate pool create --help")
         return
     revision = max(number(each, "revision") for each in everything)
-    wrong = [row for row in rows if text(row, "provisioningStatus") == "ERROR"]
-    pending = [row for row in rows if not _settled(row) and row not in wrong]
+    wrong = [row for row in rows if ails(row)]
+    pending = [row for row in rows if not settled(row) and row not in wrong]
     parts = [f"# project {session.project}, revision {revision}."]
     parts += _counted(wrong, "problem") + _counted(pending, "change on its way")
     tell(" ".join(parts))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tidegate.cli.failure import CommandError, Exit
+from tidegate.cli.healthy import serves
 from tidegate.cli.json_value import JsonObject, JsonValue, given, number, objects, text
 from tidegate.cli.nouns import (
     APPLIED,
@@ -23,7 +24,7 @@ from tidegate.cli.nouns import (
     label,
 )
 from tidegate.cli.receipt import settle
-from tidegate.cli.session import Session
+from tidegate.cli.session import Session, Wait
 from tidegate.cli.standard import Etag
 from tidegate.cli.table import Column, Format, tell
 from tidegate.cli.verbs import verb
@@ -67,6 +68,14 @@ def _write(session: Session, method: str, request: JsonObject, done: str) -> Non
         if failed := [end for end in ends if end is not None]:
             tell(head)
             raise _failure(pool, failed, of=len(ends))
+        if session.wait is Wait.HEALTHY and done != "deleted":
+            # The pool and its VIPs are well when its members are.
+            names = [text(row, "name") for row in _rows(answer)]
+            serving = [each for each in names if POOL.kind.parse(each) or VIP.kind.parse(each)]
+            if (ill := serves(session, serving, revision, began=began)) is not None:
+                tell(head)
+                raise ill
+            passed = (time.monotonic() - began) * 1000
         if done == "deleted":
             tell(f"{head}, gone from every node in {passed:.0f} ms")
             if session.look.format in {Format.TABLE, Format.WIDE}:
@@ -74,7 +83,8 @@ def _write(session: Session, method: str, request: JsonObject, done: str) -> Non
         else:
             answer = _fresh(session, answer)
             nodes = max((row for row in _rows(answer)), key=lambda row: number(row, "nodesTotal"))
-            tell(f"{head}, applied {applied(nodes)} in {passed:.0f} ms")
+            how = "healthy and " if session.wait is Wait.HEALTHY else ""
+            tell(f"{head}, {how}applied {applied(nodes)} in {passed:.0f} ms")
     session.print(answer, _rows(answer), columns=_COLUMNS)
 
 

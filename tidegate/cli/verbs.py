@@ -34,14 +34,14 @@ ServerOption = Annotated[
         "--server",
         metavar="HOST:PORT",
         envvar="TIDEGATE_SERVER",
-        help="Where the API is. [default: 127.0.0.1:18090]",
+        help="Where the API is, or unix:/PATH. [default: 127.0.0.1:18090]",
     ),
 ]
 ShowOption = Annotated[
     Show | None, typer.Option("--show", help="Print the call instead of making it.")
 ]
 WaitOption = Annotated[
-    Wait | None, typer.Option("--wait", help="Wait until every node has the change.")
+    Wait | None, typer.Option("--wait", help="Wait until every node has it, or until it serves.")
 ]
 TimeoutOption = Annotated[
     str, typer.Option("--timeout", metavar="TIME", help="How long --wait waits: 500ms, 2m.")
@@ -156,7 +156,7 @@ def _session(words: str, options: dict[str, object]) -> Session:
     output = options.get("output", Format.TABLE)
     show = options.get("show")
     wait = options.get("wait")
-    session = Session(
+    return Session(
         command=words,
         look=Look(
             format=output if isinstance(output, Format) else Format.TABLE,
@@ -170,5 +170,3 @@ def _session(words: str, options: dict[str, object]) -> Session:
         timeout=seconds(str(options.get("timeout", "60s")), option="--timeout"),
         dry_run=bool(options.get("dry_run", False)),
     )
-    session.refuse_waiting_for_health()
-    return session

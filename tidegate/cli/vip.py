@@ -1,5 +1,6 @@
 """`tidegate vip`: the addresses and ports that take traffic."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -8,7 +9,7 @@ from lbaas.model.enums import Protocol
 from tidegate.cli.durations import duration
 from tidegate.cli.failure import CommandError, did_you_mean
 from tidegate.cli.json_value import JsonObject, given
-from tidegate.cli.nouns import POOL, VIP
+from tidegate.cli.nouns import LIMIT, POOL, VIP
 from tidegate.cli.session import Session
 from tidegate.cli.standard import (
     AdminState,
@@ -24,7 +25,7 @@ from tidegate.cli.standard import (
     name_of,
     updated,
 )
-from tidegate.cli.stats import STATS
+from tidegate.cli.stats import REFUSED, REPORTED, STATS
 from tidegate.cli.verbs import verb
 
 app = typer.Typer(no_args_is_help=True)
@@ -41,7 +42,12 @@ Limit = Annotated[
     int | None, typer.Option(help="Concurrent connections over the fleet; -1: unlimited.")
 ]
 
-get_verb(app, VIP, example="web")
+# `get` shows the limit, and what each node takes of it, in place of the protocol.
+_PROTOCOL = next(each for each in VIP.columns if each.heading == "PROTOCOL")
+_GET = tuple(LIMIT if each is _PROTOCOL else each for each in VIP.columns)
+_GET_WIDE = (_PROTOCOL, *(each for each in VIP.wide if each is not LIMIT))
+
+get_verb(app, replace(VIP, columns=_GET, wide=_GET_WIDE), example="web")
 list_verb(app, VIP)
 delete_verb(app, VIP, example="web --wait=applied")
 
@@ -135,9 +141,9 @@ def update(
 
 @verb(app, "stats", words="tidegate vip stats", example="tidegate vip stats web")
 def stats(session: Session, name: Name) -> None:
-    """Show a VIP's traffic, over all nodes; needs agents."""
+    """Show a VIP's traffic over all nodes, with -o wide what its limit refused; needs agents."""
     answer = session.call("VipService/GetVipStats", {"name": name_of(session, VIP, name)})
-    session.print(answer, [answer], columns=STATS)
+    session.print(answer, [answer], columns=STATS, wide=(REFUSED, REPORTED))
 
 
 def _persistence(words: str | None, ttl: str | None) -> JsonObject | None:

@@ -1,13 +1,27 @@
 """`tidegate why`: why an object is as it is, from placement to each node's own words."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from tidegate.cli.durations import clock
 from tidegate.cli.failure import CommandError, Exit
+from tidegate.cli.following import next_commands
 from tidegate.cli.json_value import JsonObject, number, objects, text
-from tidegate.cli.nouns import MEMBER, MONITOR, POOL, VIP, Noun, detail, full_name, label
+from tidegate.cli.members_told import failed_monitors, health_lines
+from tidegate.cli.nouns import (
+    MEMBER,
+    MONITOR,
+    POOL,
+    VIP,
+    Noun,
+    detail,
+    full_name,
+    label,
+    settled,
+)
+from tidegate.cli.nouns import status as condition
 from tidegate.cli.session import Session, ShownInstead
 from tidegate.cli.table import Format, print_json, print_yaml, say
 from tidegate.cli.verbs import verb
@@ -45,7 +59,8 @@ def add_to(app: typer.Typer) -> None:
         elif session.look.format is Format.NAME:
             say(text(explanation, "name"))
         else:
-            for line in lines(explanation, wide=session.look.format is Format.WIDE):
+            health = _health(session, explanation)
+            for line in lines(explanation, health, wide=session.look.format is Format.WIDE):
                 say(line)
 
 
@@ -89,14 +104,41 @@ def _exists(session: Session, noun: Noun, short: str) -> bool:
     return True
 
 
-def lines(explanation: JsonObject, *, wide: bool) -> list[str]:
-    """Gives the explanation in words; `wide` shows every resource, not only what is not applied."""
+def _health(session: Session, explanation: JsonObject) -> list[str]:
+    """Gives the lines about the members that are not well; asks for them, if anybody reports."""
+    if text(explanation, "status.operatingStatus") in {"", "UNKNOWN"}:
+        return []
+    name = text(explanation, "name")
+    members: list[JsonObject] = []
+    for pool in objects(explanation, "pools"):
+        if MEMBER.kind.parse(name):
+            members.append(session.ask("MemberService/GetMember", {"name": name}))
+            continue
+        request: JsonObject = {"parent": text(pool, "pool")}
+        answer = session.everything("MemberService/ListMembers", request, "members")
+        members += objects(answer, "members")
+    monitors: list[JsonObject | None] = []
+    if failed := failed_monitors(members):
+        asked: list[JsonObject] = [{"name": each} for each in failed]
+        monitors = session.client.call_each(
+            "HealthMonitorService/GetHealthMonitor", asked, timeout=30
+        )
+    known = {text(each, "name"): each for each in monitors if each is not None}
+    return health_lines(members, known)
+
+
+def lines(explanation: JsonObject, health: Sequence[str], *, wide: bool) -> list[str]:
+    """Gives the explanation in words.
+
+    `health` are the lines about members; `wide` shows every resource, not only what is not applied.
+    """
     status = explanation.get("status")
     row: JsonObject = status if isinstance(status, dict) else {}
     name = label(text(explanation, "name"))
     told = [f"{name} is {_because(row)}"]
     if at := text(row, "statusDetail.time"):
         told[0] += f" (since {clock(at)})"
+    told += [f"  {line}" for line in health]
     pools = objects(explanation, "pools")
     for pool in pools:
         told.append(f"  {_placement(pool)}")
@@ -104,12 +146,20 @@ def lines(explanation: JsonObject, *, wide: bool) -> list[str]:
     if not pools:
         told.append("  no pool uses it, so no node has anything of it")
     if text(row, "operatingStatus") in {"", "UNKNOWN"}:
-        told.append("  health: not known here, no node has an agent that reports")
-    told.append(f"  next: {' | '.join(_next(name, row, pools))}")
+        told.append(f"  health: {_unknown(row)}")
+    told.append(f"  next: {' | '.join(next_commands(name, row, pools))}")
     return told
 
 
+def _unknown(row: JsonObject) -> str:
+    if settled(row) and text(row, "statusDetail.reason") not in {"", "NO_AGENT"}:
+        return f"not known, {text(row, 'statusDetail.message')}"
+    return "not known here, no node has an agent that reports"
+
+
 def _because(row: JsonObject) -> str:
+    if settled(row) and (word := condition(row)) not in {"ACTIVE", "INACTIVE"}:
+        return f"{word}: {_serving(row)}"
     status = text(row, "provisioningStatus") or "UNKNOWN"
     applied, total = number(row, "nodesApplied"), number(row, "nodesTotal")
     if status == "ACTIVE":
@@ -125,11 +175,21 @@ def _because(row: JsonObject) -> str:
     return f"{status}: {why}"
 
 
+def _serving(row: JsonObject) -> str:
+    counted = number(row, "nodesTotal")
+    applied = "the only node has" if counted == 1 else f"all {counted} nodes have"
+    newest = f"{applied} its newest change" if counted else "nothing of it has to be on a node"
+    told = text(row, "statusDetail.message").strip() or text(row, "statusDetail.reason")
+    return f"{told}; {newest}" if told else newest
+
+
 def _placement(pool: JsonObject) -> str:
     name, fleet = label(text(pool, "pool")), text(pool, "placement.fleet")
     reason = text(pool, "placement.reason")
     if not fleet:
         return f"{name} is on no fleet; {reason or 'it is not placed yet'}"
+    if leaving := text(pool, "placement.leavingFleet"):
+        return f"{name} moves from {label(leaving)} to {label(fleet)}: {reason}"
     return f"{name} is on {label(fleet)}: {reason}"
 
 
@@ -166,28 +226,3 @@ def _verdict(verdict: JsonObject) -> str:
     message = text(verdict, "message").strip()
     said = f' "{message}"' if state == "REJECTED" and message else f" {message}".rstrip()
     return f"node {node} {state}{said}"
-
-
-def _next(name: str, row: JsonObject, pools: list[JsonObject]) -> list[str]:
-    fleets = [label(text(pool, "placement.fleet")) for pool in pools]
-    fleet = next((each.removeprefix("fleet/") for each in fleets if each), "")
-    word, _, short = name.partition("/")
-    match text(row, "statusDetail.reason"):
-        case "NO_ELIGIBLE_FLEET":
-            return ["tidegate fleet list -o wide", f"tidegate {word} update {short} --help"]
-        case "NO_NODE_CONNECTED":
-            return [
-                f"tidegate bootstrap {fleet} NODE > node.json",
-                f"tidegate fleet status {fleet}",
-            ]
-        case "REJECTED_BY_ENVOY" if word == "vip":
-            # What was refused is not sent again as it is. When the cause is gone (a port that
-            # was taken, an address the node had not), off and on is a new try.
-            switch = f"tidegate vip update {short} --wait=applied"
-            looking = f"tidegate fleet status {fleet}"
-            return [looking, f"to try again: {switch} --admin-down && {switch} --admin-up"]
-        case "ADDRESS_IN_USE" | "REJECTED_BY_ENVOY":
-            return [f"tidegate {word} get {short} -o yaml", f"tidegate fleet status {fleet}"]
-        case _:
-            more = [f"tidegate fleet status {fleet}"] if fleet else []
-            return [*more, f"tidegate why {name} -o json"]
