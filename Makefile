@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check generate golden bench run
+.PHONY: help setup demo test test-host check generate golden bench run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ run: setup ## start the control plane (SQLite, loopback)
 
 test: setup ## all tests, with real Envoy and both databases
 	$(BIN)/python -m pytest
+
+test-host: setup ## what needs a host's privileges: namespaces, ICMP, containers; run it as root
+	$(BIN)/python -m pytest tests/host
 
 generate: setup ## lbaas/v1 from protos/
 	$(BIN)/buf format --write protos

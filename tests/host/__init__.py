@@ -1,0 +1,1 @@
+"""What needs a host's privileges: namespaces, ICMP, containers. `make test-host` runs it."""
