@@ -11,11 +11,11 @@ from tests.harness.members import Member
 class SessionApp(Member):
     """Answers with its name, records what it is sent, adds `headers` to its answers.
 
-    With `cookie` set it starts a session for whoever brings none of that name: `<name>.<number>`.
+    With `cookie` set it starts a session, `<name>.<number>`, for whoever brings none of its own.
 
     Attributes:
         heads: the heads of the requests of traffic, as text, newest last.
-        sessions: the values of its cookie that it was sent, with how often.
+        sessions: the values of its cookie that it was sent, own or not, with how often.
     """
 
     def __init__(self, name: str, host: str = "127.0.0.1", *, cookie: str = "") -> None:
@@ -44,7 +44,8 @@ class SessionApp(Member):
             name, _, value = crumb.strip().partition("=")
             if name == self.cookie:
                 self.sessions[value] += 1
-                return []
+                if value.startswith(f"{self.name}."):
+                    return []
         self._started += 1
         return [f"set-cookie: {self.cookie}={self.name}.{self._started}; Path=/; HttpOnly"]
 
