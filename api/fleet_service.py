@@ -75,7 +75,7 @@ class FleetService(FleetServiceServicer):
     async def DrainFleet(
         self, request: fleet_service_pb2.DrainFleetRequest, context: Context
     ) -> fleet_pb2.Fleet:
-        """Has a fleet take no new pools."""
+        """Has a fleet take no new pools and give away those it carries."""
         caller_of(context).must_operate()
         return await self._methods.act(
             request,

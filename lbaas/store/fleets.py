@@ -58,7 +58,7 @@ def update(
 
 
 def set_draining(tx: Transaction, name: str, draining: bool) -> Fleet:
-    """Says whether a fleet takes new pools; those it carries stay."""
+    """Says whether a fleet takes new pools; who moves those it carries reads it here."""
     return update(tx, name, lambda fleet: dataclasses.replace(fleet, draining=draining))
 
 

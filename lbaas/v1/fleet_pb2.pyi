@@ -95,7 +95,9 @@ class Fleet(_message.Message):
     max_pools: _builtins.int
     """How many pools the fleet carries at most; 0: no limit."""
     draining: _builtins.bool
-    """True: takes no new pools. DrainFleet and UndrainFleet change it."""
+    """True: takes no new pools, and those it carries move where another fleet fits. DrainFleet and
+    UndrainFleet change it.
+    """
     pools: _builtins.int
     """How many pools it carries now."""
     nodes_connected: _builtins.int

@@ -229,7 +229,7 @@ Global___DeleteFleetRequest: _TypeAlias = DeleteFleetRequest  # noqa: Y015
 
 @_typing.final
 class DrainFleetRequest(_message.Message):
-    """Asks to take no more pools on a fleet."""
+    """Asks to empty a fleet."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

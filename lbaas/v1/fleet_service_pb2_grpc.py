@@ -125,14 +125,18 @@ class FleetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DrainFleet(self, request, context):
-        """Takes no more pools on a fleet. What it carries stays and goes on serving.
+        """Empties a fleet: it takes no more pools, and those it carries move, each to another fleet that
+        fits and has a connected node. The new fleet is live before this one lets go, and for a time
+        that the operator sets (`move_overlap`) both serve. A pool that fits nowhere else stays and is
+        served on, until a fleet appears that fits. `Pool.placement` tells where a pool went and why.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UndrainFleet(self, request, context):
-        """Lets a fleet take pools again.
+        """Lets a fleet take pools again. Those that have moved away do not come back by themselves; a
+        move that has begun goes on to its end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

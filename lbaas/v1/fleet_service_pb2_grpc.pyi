@@ -48,9 +48,15 @@ class FleetServiceStub:
     DeleteFleet: _grpc.UnaryUnaryMultiCallable[_fleet_service_pb2.DeleteFleetRequest, _fleet_pb2.Fleet]
     """Deletes a fleet and gives it as it was. FAILED_PRECONDITION while it carries a pool."""
     DrainFleet: _grpc.UnaryUnaryMultiCallable[_fleet_service_pb2.DrainFleetRequest, _fleet_pb2.Fleet]
-    """Takes no more pools on a fleet. What it carries stays and goes on serving."""
+    """Empties a fleet: it takes no more pools, and those it carries move, each to another fleet that
+    fits and has a connected node. The new fleet is live before this one lets go, and for a time
+    that the operator sets (`move_overlap`) both serve. A pool that fits nowhere else stays and is
+    served on, until a fleet appears that fits. `Pool.placement` tells where a pool went and why.
+    """
     UndrainFleet: _grpc.UnaryUnaryMultiCallable[_fleet_service_pb2.UndrainFleetRequest, _fleet_pb2.Fleet]
-    """Lets a fleet take pools again."""
+    """Lets a fleet take pools again. Those that have moved away do not come back by themselves; a
+    move that has begun goes on to its end.
+    """
     GetNode: _grpc.UnaryUnaryMultiCallable[_fleet_service_pb2.GetNodeRequest, _fleet_pb2.Node]
     """Gives one node: what it runs, what it has still to confirm, what it refused."""
     ListNodes: _grpc.UnaryUnaryMultiCallable[_fleet_service_pb2.ListNodesRequest, _fleet_service_pb2.ListNodesResponse]
@@ -75,9 +81,15 @@ class FleetServiceAsyncStub(FleetServiceStub):
     DeleteFleet: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.DeleteFleetRequest, _fleet_pb2.Fleet]  # type: ignore[assignment]
     """Deletes a fleet and gives it as it was. FAILED_PRECONDITION while it carries a pool."""
     DrainFleet: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.DrainFleetRequest, _fleet_pb2.Fleet]  # type: ignore[assignment]
-    """Takes no more pools on a fleet. What it carries stays and goes on serving."""
+    """Empties a fleet: it takes no more pools, and those it carries move, each to another fleet that
+    fits and has a connected node. The new fleet is live before this one lets go, and for a time
+    that the operator sets (`move_overlap`) both serve. A pool that fits nowhere else stays and is
+    served on, until a fleet appears that fits. `Pool.placement` tells where a pool went and why.
+    """
     UndrainFleet: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.UndrainFleetRequest, _fleet_pb2.Fleet]  # type: ignore[assignment]
-    """Lets a fleet take pools again."""
+    """Lets a fleet take pools again. Those that have moved away do not come back by themselves; a
+    move that has begun goes on to its end.
+    """
     GetNode: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.GetNodeRequest, _fleet_pb2.Node]  # type: ignore[assignment]
     """Gives one node: what it runs, what it has still to confirm, what it refused."""
     ListNodes: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.ListNodesRequest, _fleet_service_pb2.ListNodesResponse]  # type: ignore[assignment]
@@ -135,7 +147,11 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_service_pb2.DrainFleetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.Fleet, _abc.Awaitable[_fleet_pb2.Fleet]]:
-        """Takes no more pools on a fleet. What it carries stays and goes on serving."""
+        """Empties a fleet: it takes no more pools, and those it carries move, each to another fleet that
+        fits and has a connected node. The new fleet is live before this one lets go, and for a time
+        that the operator sets (`move_overlap`) both serve. A pool that fits nowhere else stays and is
+        served on, until a fleet appears that fits. `Pool.placement` tells where a pool went and why.
+        """
 
     @_abc_1.abstractmethod
     def UndrainFleet(
@@ -143,7 +159,9 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_service_pb2.UndrainFleetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.Fleet, _abc.Awaitable[_fleet_pb2.Fleet]]:
-        """Lets a fleet take pools again."""
+        """Lets a fleet take pools again. Those that have moved away do not come back by themselves; a
+        move that has begun goes on to its end.
+        """
 
     @_abc_1.abstractmethod
     def GetNode(

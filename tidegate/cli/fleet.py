@@ -154,9 +154,15 @@ def update(
     waits=False,
 )
 def drain(session: Session, name: Name, etag: Etag = None) -> None:
-    """Put no more pools on a fleet; those it carries stay."""
+    """Empty a fleet: its pools move where another fits, no new ones come."""
     request = given({"name": name_of(session, FLEET, name), "etag": etag})
-    written(session, FLEET, "FleetService/DrainFleet", request, "takes no more pools")
+    written(
+        session,
+        FLEET,
+        "FleetService/DrainFleet",
+        request,
+        "takes no more pools; those it carries move where another fleet fits",
+    )
 
 
 @verb(
