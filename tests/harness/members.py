@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import ssl
 from typing import Self
 
 
@@ -24,6 +25,7 @@ class _Listening:
         self.mode = Mode.HEALTHY
         self.connections: set[asyncio.Transport] = set()
         self.accepted = 0
+        self.tls: ssl.SSLContext | None = None
         self._server: asyncio.Server | None = None
 
     def protocol(self) -> asyncio.Protocol:
@@ -32,7 +34,7 @@ class _Listening:
     async def open(self, port: int = 0) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            self.protocol, self.host, port, reuse_address=True, backlog=512
+            self.protocol, self.host, port, reuse_address=True, backlog=512, ssl=self.tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -71,6 +73,7 @@ class Member(_Listening):
     Attributes:
         requests: requests of traffic that were answered or swallowed.
         checks: requests of Envoy's health checker (by its user agent).
+        last_check: the head of the newest of them.
         check_status: what the health checker is answered; traffic gets 200 (FAILING: both 503).
         delay: how many seconds an answer to traffic takes; checks are answered at once.
     """
@@ -79,15 +82,23 @@ class Member(_Listening):
         super().__init__(name, host)
         self.requests = 0
         self.checks = 0
+        self.last_check = b""
         self.check_status = 200
         self.delay = 0.0
 
     @classmethod
     async def start(
-        cls, name: str, *, host: str = "127.0.0.1", mode: Mode = Mode.HEALTHY
+        cls,
+        name: str,
+        *,
+        host: str = "127.0.0.1",
+        mode: Mode = Mode.HEALTHY,
+        tls: ssl.SSLContext | None = None,
     ) -> "Member":
-        """A member that listens on a free port of `host`."""
-        member = await cls(name, host).open()
+        """A member that listens on a free port of `host`; with `tls` it speaks HTTPS."""
+        member = cls(name, host)
+        member.tls = tls
+        await member.open()
         await member.become(mode)
         return member
 
@@ -99,6 +110,7 @@ class Member(_Listening):
         check = b"user-agent: envoy/hc" in head.lower()
         if check:
             self.checks += 1
+            self.last_check = head
         else:
             self.requests += 1
         if self.mode is Mode.MUTE:
