@@ -237,6 +237,9 @@ async def test_a_vip_that_comes_to_a_moving_pool_holds_its_address_on_both_fleet
     await move(live)
     new = await live.write(lambda tx: vips.create(tx, make.vip("new")))
     assert new.address == "10.0.0.3"
+    # Free where the pool goes, but the fleet that it leaves serves it too.
+    with pytest.raises(AlreadyExists):
+        await live.write(lambda tx: vips.create(tx, make.vip("x", address="10.0.0.2")))
     brought = await live.write(
         lambda tx: vips.update(
             tx, make.vip("other0").name, lambda it: dataclasses.replace(it, pool=POOL)

@@ -58,6 +58,11 @@ def unreachable(store: Store, pool: str = POOL):
     return store.read(read)
 
 
+def stored(store: Store):
+    count = select(func.count()).select_from(tables.ping_verdicts)
+    return store.read(lambda tx: tx.connection.execute(count).scalar_one())
+
+
 def revision(store: Store):
     return store.read(lambda tx: tx.revision)
 
@@ -122,6 +127,7 @@ async def test_to_associate_or_switch_on_takes_who_serves_for_reachable(watched:
     await record(watched, {(ONE, PING.name): False})
     await watched.write(lambda tx: pools.disassociate(tx, POOL, PING.name))
     assert await unreachable(watched) == set()
+    assert await stored(watched) == 0
     await watched.write(lambda tx: pools.associate(tx, POOL, PING.name))
     assert await unreachable(watched) == set()
 
@@ -129,8 +135,9 @@ async def test_to_associate_or_switch_on_takes_who_serves_for_reachable(watched:
 async def test_where_nobody_serves_all_are_yet_to_be_reached(store: Store):
     def fill(tx):
         prepare(tx)
-        pools.create(tx, make.pool(OTHER, health_monitors=(SECOND.name,)))
+        pools.create(tx, make.pool(OTHER))
         members.create(tx, make.member(1, pool=OTHER))
+        placements.place(tx, OTHER, fleet="", reason="nowhere")
         pools.associate(tx, OTHER, PING.name)
         placements.place(tx, OTHER, fleet=EDGE, reason="fits")
 
@@ -167,5 +174,4 @@ async def test_verdicts_go_with_the_member(watched: Store):
     await watched.write(lambda tx: members.delete(tx, ONE))
     assert await unreachable(watched) == set()
     await watched.write(lambda tx: verdicts.record(tx, live={}, gone=[ONE]))
-    count = select(func.count()).select_from(tables.ping_verdicts)
-    assert await watched.read(lambda tx: tx.connection.execute(count).scalar_one()) == 1
+    assert await stored(watched) == 1

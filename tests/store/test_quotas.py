@@ -173,6 +173,7 @@ async def test_the_count_is_right_after_anything_at_once(store: Store, seed: int
 def _random_work(dice: random.Random, names: list[str]):
     pool, other = dice.sample(names, 2)
     member = make.member(dice.randrange(8), pool=pool)
+    fleet, overlap = dice.choice((EDGE, OTHER)), dice.random() < 0.8
     vip = make.vip(f"v{dice.randrange(6)}", pool=pool, port=1 + dice.randrange(99))
     monitor = make.monitor(f"h{dice.randrange(4)}")
     some = [make.member(number, pool=pool) for number in dice.sample(range(8), 3)]
@@ -203,10 +204,15 @@ def _random_work(dice: random.Random, names: list[str]):
         members.delete(tx, member.name)
         members.delete(tx, member.name)
 
+    def move(tx):
+        """All there are, to one fleet: those that move already may come back."""
+        for each in pools.page(tx, ACME, limit=99):
+            if not each.record.deleted_rev:
+                placements.place(tx, each.name, fleet=fleet, reason="", overlap=overlap)
+
     tree = PoolTree(
         pool=make.pool(pool), members=tuple(some), health_monitors=(monitor,), vips=(vip,)
     )
-    fleet = dice.choice((EDGE, OTHER))
     return dice.choice(
         (
             lambda tx: pools.create(tx, make.pool(pool)),
@@ -217,6 +223,8 @@ def _random_work(dice: random.Random, names: list[str]):
             twice,
             clear,
             clear,
+            move,
+            move,
             lambda tx: trees.apply(tx, tree),
             lambda tx: trees.delete(tx, pool),
             lambda tx: pools.delete(tx, pool, force=True),
@@ -224,7 +232,7 @@ def _random_work(dice: random.Random, names: list[str]):
             lambda tx: health_monitors.delete(tx, monitor.name),
             lambda tx: members.move(tx, member.name, other),
             lambda tx: vips.update(tx, vip.name, lambda it: dataclasses.replace(it, pool=other)),
-            lambda tx: placements.place(tx, pool, fleet=fleet, reason="", overlap=True),
+            lambda tx: placements.release(tx, pool),
             lambda tx: placements.release(tx, pool),
         )
     )
