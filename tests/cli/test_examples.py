@@ -8,8 +8,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,10 +72,14 @@ def test_every_command_has_an_example():
 
 @dataclass
 class Live:
-    """Two control planes: `edge` of one has an Envoy; the other is for what operators change."""
+    """Two control planes: `edge` of one has an Envoy; the other is for what operators change.
+
+    `xds` is the other's, for agents.
+    """
 
     tenants: str
     operators: str
+    xds: str
     count: int = 0
 
     def run(self, line: str, *, project: str, server: str = "") -> Ran:
@@ -103,7 +109,7 @@ def live(tmp_path_factory) -> Iterator[Live]:
             children.append(tenants.child)
             operators = runner.run(ControlPlane.started(folder / "operators"))
             children.append(operators.child)
-            planes = Live(tenants.api, operators.api)
+            planes = Live(tenants.api, operators.api, operators.xds)
             ranges = "--vip-range 127.77.0.0/16 --vip-range 2001:db8::/64"
             planes.must(f"tidegate fleet create edge {ranges}", project="p")
             envoy = runner.run(DemoEnvoy.started(folder, fleet="edge", node="e1", xds=tenants.xds))
@@ -149,7 +155,7 @@ def seed_operators(live: Live, words: list[str]) -> None:
 
 
 def tenants_examples() -> list[str]:
-    apart = OPERATORS | {"serve", "demo"}
+    apart = OPERATORS | {"serve", "demo", "agent"}
     return [line for line in examples() if line.split()[1] not in apart]
 
 
@@ -194,6 +200,57 @@ def test_serve_says_where_it_listens_and_stops_when_told(line, tmp_path):
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
+
+
+@contextmanager
+def agent_of(live: Live, line: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Runs an agent's example until the block ends, in a folder short enough for sockets."""
+    env = {"TIDEGATE_SERVER": live.operators, "TIDEGATE_XDS_ADDRESS": live.xds}
+    with (folder / "agent.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *shlex.split(line)],
+            cwd=folder,
+            env={**os.environ, **env},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    with process:
+        try:
+            yield process
+        finally:
+            # Killed at once it would leave its Envoy running, as it should.
+            with suppress(subprocess.TimeoutExpired):
+                process.terminate()
+                process.wait(20)
+            process.kill()
+
+
+def brings_its_node(live: Live, *, within: float) -> bool:
+    """Tells whether the node has joined with an agent that runs its Envoy."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        ran = live.run("tidegate node get edge/e1 -o json", project="p", server=live.operators)
+        node = json.loads(ran.out or "{}")
+        if node.get("connected") and node.get("agent", {}).get("envoyRunning"):
+            return bool(node["agent"]["driver"] == "process")
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("line", [line for line in examples() if line.split()[1] == "agent"])
+def test_an_agent_brings_its_node_and_ends_when_told(live, line):
+    live.run("tidegate fleet create edge", project="p", server=live.operators)
+    with tempfile.TemporaryDirectory(prefix="agent-") as name:
+        log = Path(name) / "agent.log"
+        with agent_of(live, line, Path(name)) as agent:
+            assert agent.stdout.readline().startswith("admin "), log.read_text()
+            # Without a driver the Envoy is somebody else's, and here there is none.
+            joined = "--driver none" in line or brings_its_node(live, within=20)
+            assert joined, log.read_text()
+            agent.send_signal(signal.SIGTERM)
+            assert agent.wait(20) == 0, log.read_text()
+        assert log.read_text().splitlines()[-1] == "stopped"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """`tidegate bootstrap`: what a node's Envoy is started with."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from lbaas.model.names import FLEET, ID_PATTERN, leaf
+from lbaas.model.names import FLEET, ID_PATTERN, NODE, leaf
 from tidegate.cli.failure import CommandError
 from tidegate.cli.session import Session
 from tidegate.cli.table import say, tell
@@ -57,31 +58,50 @@ def print_bootstrap(
     fleet: str, node: str, xds: list[str], admin_port: int, admin_path: str
 ) -> None:
     """Prints the bootstrap on stdout, and on stderr how to start Envoy with it."""
-    fleet_id = leaf(fleet) if FLEET.parse(fleet) else fleet
-    wrong = [
-        f"{word!r}: an id is lower-case letters, digits and hyphens, a letter first, at most 63"
-        for word in (fleet_id, node)
-        if not ID_PATTERN.match(word)
-    ]
-    wrong += [
-        f"--xds-address {each!r}: write HOST:PORT or unix:/PATH"
-        for each in xds
-        if address_of(each) is None
-    ]
-    if wrong:
-        raise CommandError("this is no bootstrap", why=wrong)
+    fleet_id, node_id, addresses = checked(fleet, node, xds)
     # Here, for it loads Envoy's messages.
     from xds.translate.bootstrap import ARGUMENTS, bootstrap, to_json  # noqa: PLC0415
 
     config = bootstrap(
         fleet=fleet_id,
-        node=node,
-        xds_address=[address for each in xds if (address := address_of(each))],
+        node=node_id,
+        xds_address=addresses,
         admin_port=admin_port,
         admin_path=admin_path,
     )
     say(to_json(config).rstrip())
     tell(f"# envoy -c FILE {' '.join(ARGUMENTS)}")
+
+
+def checked(
+    fleet: str, node: str, xds: Sequence[str]
+) -> tuple[str, str, list[tuple[str, int] | str]]:
+    """Gives the ids of a fleet and of a node in it, and the control planes' addresses.
+
+    Args:
+        fleet: an id or a full name.
+        node: an id or a full name.
+        xds: each `host:port`, `[v6]:port` or `unix:/path`.
+
+    Raises:
+        CommandError: something of it is not right; all that is is named.
+    """
+    fleet_id = leaf(fleet) if FLEET.parse(fleet) else fleet
+    node_id = leaf(node) if NODE.parse(node) else node
+    wrong = [
+        f"{word!r}: an id is lower-case letters, digits and hyphens, a letter first, at most 63"
+        for word in (fleet_id, node_id)
+        if not ID_PATTERN.match(word)
+    ]
+    addresses = {each: address_of(each) for each in xds}
+    wrong += [
+        f"--xds-address {each!r}: write HOST:PORT or unix:/PATH"
+        for each, address in addresses.items()
+        if address is None
+    ]
+    if wrong:
+        raise CommandError("this is no bootstrap", why=wrong)
+    return fleet_id, node_id, [each for each in addresses.values() if each is not None]
 
 
 def address_of(words: str) -> tuple[str, int] | str | None:

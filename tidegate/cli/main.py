@@ -19,7 +19,7 @@ _NOUNS = {
     "node": "The Envoys of a fleet, as the control plane sees them.",
     "quota": "How many objects a project may have.",
 }
-_COMMANDS = ("status", "why", "watch", "tree", "demo", "serve", "bootstrap")
+_COMMANDS = ("status", "why", "watch", "tree", "demo", "serve", "agent", "bootstrap")
 
 
 def program(first: str) -> typer.Typer:
