@@ -13,9 +13,12 @@ from datetime import timedelta
 import pytest
 
 from agent.admin import Admin
-from agent.driver import DriverError
+from agent.diagnose import cause
+from agent.driver import AdminAddress, DriverError
+from agent.findings import Findings
 from agent.process import BINARY, ProcessDriver
-from lbaas.v1.agent_service_pb2 import AgentSpec
+from agent.watch import EnvoyWatch
+from lbaas.v1.agent_service_pb2 import AgentSpec, MemberObservation
 from tests.agent.control_plane import monitor, pool_spec
 from tests.agent.world import ARGUMENTS, FLEET, NODE, World, alive, running, server, serves
 from tests.harness.http_client import Connection, fetch
@@ -58,6 +61,7 @@ async def test_a_killed_envoy_is_told_and_started_again(world: World) -> None:
             await plane.until(lambda: plane.state(MEMBER) == "UP", what="the member is up")
             await serves(address)
             assert stat.S_IMODE((world.folder / "admin.sock").stat().st_mode) == 0o600
+            assert os.getsid(driver.pid) == driver.pid  # the agent's Ctrl-C is not its own
             first, started, reports = driver.pid, plane.start, len(plane.reports)
             os.kill(first, signal.SIGKILL)
             await plane.until(lambda: plane.running is False, what="its end is told")
@@ -70,6 +74,20 @@ async def test_a_killed_envoy_is_told_and_started_again(world: World) -> None:
             second = driver.pid
         await gone(second)
         assert not (world.folder / "envoy.pid").exists()
+
+
+async def test_the_end_of_a_process_is_told_before_its_admin_is_asked() -> None:
+    findings = Findings()
+    findings.envoy(running=True, start=None)
+    findings.members({MEMBER: MemberObservation(member=MEMBER)})
+    list(findings.take(whole=True))
+    async with Admin(AdminAddress(host="127.0.0.1", port=1)) as admin:
+        EnvoyWatch(admin, findings, diagnose=cause).envoy_ended()
+        (report,) = findings.take(whole=False)
+        assert not report.envoy_running
+        # What it found is not known of the next one.
+        assert report.whole
+        assert not report.members
 
 
 async def test_an_envoy_that_cannot_start_is_tried_again_with_its_words_logged(
