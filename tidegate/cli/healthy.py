@@ -25,6 +25,7 @@ def serves(
         began: the monotonic time at which the write was sent.
     """
     rows: dict[str, JsonObject] = {}
+    said = ""
     for name, row in _rows(session, names, revision, began=began):
         if row is None:
             return CommandError(f"{label(name)} was deleted meanwhile", code=Exit.NOT_FOUND)
@@ -39,7 +40,10 @@ def serves(
         if not ill:
             end_progress("")
             return None
-        progress(f"healthy {len(names) - len(ill)}/{len(names)} ... {_words(ill[0], rows)}")
+        line = f"healthy {len(names) - len(ill)}/{len(names)} ... {_words(ill[0], rows)}"
+        if line != said:
+            progress(line)
+            said = line
     ill = [each for each in names if not _well(rows.get(each))]
     end_progress("")
     return CommandError(

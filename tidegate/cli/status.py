@@ -142,9 +142,11 @@ def _footer(session: Session, answer: JsonObject, rows: list[JsonObject]) -> Non
     revision = max(number(each, "revision") for each in everything)
     wrong = [row for row in rows if ails(row)]
     pending = [row for row in rows if not settled(row) and row not in wrong]
-    parts = [f"# project {session.project}, revision {revision}."]
-    parts += _counted(wrong, "problem") + _counted(pending, "change on its way")
-    tell(" ".join(parts))
+    head = f"# project {session.project}, revision {revision}."
+    problems, others = _counted(wrong, "problem"), _counted(pending, "change on its way")
+    tell(" ".join([head, *(problems or others)]))
+    for line in others if problems else ():
+        tell(f"# {line}")
     if all(text(each, "operatingStatus") in {"", "UNKNOWN"} for each in everything):
         tell("# whether members are healthy is not known here: no node has an agent that reports")
 
