@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,7 @@ FOLDER_LABEL: Final = "dev.tidegate.folder"
 SPEC_LABEL: Final = "dev.tidegate.spec"
 """A digest of everything that the container was made of, its bootstrap included."""
 
-OPEN_FILES: Final = {"nofile": 131_072}
+OPEN_FILES: Final = 131_072
 """Twice the connections that a bootstrap allows, and room; what engines give may be 1,024."""
 
 _LOOK_EVERY: Final = 2.0
@@ -57,7 +57,7 @@ class ContainerDriver:
         arguments: Envoy's command line beside the bootstrap: the drain time, say.
         image: an image with `envoy` on its path.
         engine: `unix:///path` or `tcp://host:port` of the engine; "": where DOCKER_HOST says.
-        limits: the container's ulimits by name.
+        open_files: how many files and connections Envoy may have open; 0: what the engine gives.
 
     Raises:
         ValueError: the bootstrap is not JSON or names no node, or the folder's path is too long
@@ -74,14 +74,14 @@ class ContainerDriver:
         arguments: Sequence[str] = (),
         image: str = IMAGE,
         engine: str = "",
-        limits: Mapping[str, int] = OPEN_FILES,
+        open_files: int = OPEN_FILES,
     ) -> None:
         self._folder = ProcessFolder(folder)
         self._bootstrap = with_admin(bootstrap, self._folder.admin)
         self._address = engine
         self._engine: Engine | None = None
         self._container: Container | None = None
-        self._spec = self._specified(image, tuple(arguments), limits)
+        self._spec = self._specified(image, tuple(arguments), open_files)
         # A call whose task was cancelled goes on in its thread: the next one waits for its end.
         self._calls = threading.Lock()
         self.admin = AdminAddress(path=self._folder.admin)
@@ -220,12 +220,10 @@ class ContainerDriver:
                 )
         return found
 
-    def _specified(
-        self, image: str, arguments: tuple[str, ...], limits: Mapping[str, int]
-    ) -> ContainerSpec:
+    def _specified(self, image: str, arguments: tuple[str, ...], open_files: int) -> ContainerSpec:
         fleet, node = self._bootstrap.fleet, self._bootstrap.node
         command = ("--config-path", str(self._folder.bootstrap), *arguments)
-        made_of = repr((image, command, sorted(limits.items()), self._bootstrap.text))
+        made_of = repr((image, command, open_files, self._bootstrap.text))
         return ContainerSpec(
             name=f"tidegate-{fleet}-{node}",
             image=image,
@@ -236,5 +234,5 @@ class ContainerDriver:
                 SPEC_LABEL: hashlib.sha256(made_of.encode()).hexdigest(),
             },
             mounts=(str(self._folder),),
-            limits=limits,
+            open_files=open_files,
         )

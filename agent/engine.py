@@ -35,8 +35,8 @@ _PAUSE: Final = 0.1
 class ContainerSpec:
     """What a container is made of.
 
-    `mounts` are folders of the host, seen at the same path inside. `limits` are ulimits by name,
-    soft and hard alike.
+    `mounts` are folders of the host, seen at the same path inside. `open_files` is the ulimit, soft
+    and hard; 0: the engine's own.
     """
 
     name: str
@@ -44,7 +44,7 @@ class ContainerSpec:
     command: tuple[str, ...]
     labels: Mapping[str, str]
     mounts: tuple[str, ...]
-    limits: Mapping[str, int]
+    open_files: int
 
 
 class Engine:
@@ -97,10 +97,7 @@ class Engine:
                     cap_add=["NET_BIND_SERVICE"],
                     security_opt=["no-new-privileges"],
                     read_only=True,
-                    ulimits=[
-                        Ulimit(name=name, soft=limit, hard=limit)
-                        for name, limit in spec.limits.items()
-                    ],
+                    ulimits=_limits(spec.open_files),
                 )
             except ImageNotFound as error:
                 raise DriverError(
@@ -168,6 +165,10 @@ class Engine:
         except (DockerException, requests.RequestException):
             return ()
         return tuple(said.decode(errors="replace").splitlines())
+
+
+def _limits(open_files: int) -> list[Ulimit]:
+    return [Ulimit(name="nofile", soft=open_files, hard=open_files)] if open_files else []
 
 
 @contextlib.contextmanager

@@ -20,11 +20,8 @@ import docker
 
 from tests.harness.envoy_process import BINARY
 
-LIMITS = {"nofile": 1024, "nproc": 1024}
-"""Ulimits that a host without CAP_SYS_RESOURCE can give."""
-
 # What works without systemd, CAP_SYS_RESOURCE and pure cgroups v2: in a small virtual machine, in
-# CI. crun fails there (setrlimit, hybrid cgroups), runc does not.
+# CI. Higher ulimits may not be set there, and crun fails (setrlimit, hybrid cgroups).
 _CONFIGURATION = """
 [containers]
 cgroupns = "host"

@@ -17,7 +17,7 @@ from agent.supervise import Backoff, Supervisor
 from tests.harness.http_client import Connection, fetch
 from tests.harness.ports import free_port
 from tests.harness.waiting import until
-from tests.host.podman import LIMITS, PodmanService
+from tests.host.podman import PodmanService
 
 ARGUMENTS = ("--disable-hot-restart", "--concurrency", "1", "--drain-time-s", "1")
 NO_DRAIN = timedelta(0)
@@ -39,7 +39,7 @@ class Node:
             arguments=ARGUMENTS,
             image=image,
             engine=self._engine.address,
-            limits=LIMITS,
+            open_files=0,
         )
 
     async def serves(self) -> bool:
