@@ -95,6 +95,7 @@ class Session:
     async def _connect(self, address: str) -> bool:
         """Serves one stream until it ends; gives whether the control plane ever answered."""
         greeted = asyncio.Event()
+        what = "the control plane cannot be reached"
         try:
             async with self._channel(address) as channel:
                 stream: Stream = AgentServiceStub(channel).Connect(None)
@@ -104,13 +105,14 @@ class Session:
                     stream.cancel()
             why = "the control plane closed the stream"
         except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                what = "the control plane refuses the agent"
             why = f"{error.code().name}: {error.details()}"
         except TimeoutError:
             why = f"no answer in {CONNECT_SECONDS:g} s"
         if greeted.is_set():
-            log.warning("disconnected from the control plane", address=address, why=why)
-        else:
-            log.warning("the control plane cannot be reached", address=address, why=why)
+            what = "disconnected from the control plane"
+        log.warning(what, address=address, why=why)
         return greeted.is_set()
 
     async def _serve(self, stream: Stream, address: str, greeted: asyncio.Event) -> None:

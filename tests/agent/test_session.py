@@ -163,7 +163,9 @@ async def test_a_refusal_is_said_and_tried_again(capsys) -> None:
             await plane.until(lambda: len(plane.hellos) >= 2, what="it is tried again")
     finally:
         await plane.stop()
-    assert "NOT_FOUND: no such fleet: fleets/edge" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "refuses the agent" in said
+    assert "NOT_FOUND: no such fleet: fleets/edge" in said
 
 
 class Ending(ControlPlane):
