@@ -1,9 +1,12 @@
 """All on unix sockets: the API, the command line, and an Envoy's configuration."""
 
+import asyncio
 import json
 import os
+import shlex
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import grpc.aio
@@ -14,6 +17,7 @@ from lbaas.model.errors import FailedPrecondition
 from lbaas.v1.fleet_pb2 import Fleet
 from lbaas.v1.fleet_service_pb2 import CreateFleetRequest, GetNodeRequest
 from lbaas.v1.fleet_service_pb2_grpc import FleetServiceStub
+from tests.cli.conftest import Ran, run_words
 from tests.harness.envoy_process import EnvoyProcess
 from tests.harness.waiting import until
 from tidegate.config import Settings
@@ -53,6 +57,36 @@ async def test_an_envoy_joins_over_a_unix_socket(tmp_path: Path) -> None:
 
                 await until(joined, within=5, what="the node has joined")
     assert not (tmp_path / "xds.sock").exists()
+
+
+async def test_the_command_line_reaches_a_unix_socket(tmp_path: Path) -> None:
+    server = f"unix:{tmp_path / 'api.sock'}"
+    async with running_plane(settings(tmp_path)):
+        made = await typed("fleet create edge", server)
+        assert made.code == 0, made.err
+        shown = await typed("fleet get edge --show buf", server)
+        buf = Path(sys.executable).with_name("buf")
+        done = await asyncio.create_subprocess_exec(
+            buf, *shlex.split(shown.out)[1:], stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await asyncio.wait_for(done.communicate(), 30)
+    assert json.loads(out)["name"] == "fleets/edge"
+    assert shlex.split((await typed("fleet get edge --show grpcurl", server)).out) == [
+        "grpcurl",
+        "-plaintext",
+        "-unix",
+        "-d",
+        '{"name":"fleets/edge"}',
+        str(tmp_path / "api.sock"),
+        "lbaas.v1.FleetService/GetFleet",
+    ]
+    gone = await typed("fleet list", server)
+    assert (gone.code, server in gone.err) == (7, True)
+
+
+async def typed(line: str, server: str) -> Ran:
+    """Runs a command in a thread: it would hold up the loop that serves it."""
+    return await asyncio.to_thread(run_words, line.split(), env={"TIDEGATE_SERVER": server})
 
 
 async def test_a_socket_that_somebody_listens_on_is_not_taken_away(tmp_path: Path) -> None:

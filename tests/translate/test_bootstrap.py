@@ -129,3 +129,13 @@ def _settings(config: object, *, inside: str = "") -> set[str]:
         if key != "@type"
         for name in _settings(value, inside=key)
     }
+
+
+def test_a_unix_socket_is_a_pipe() -> None:
+    config = made(xds_address=["/run/tidegate/xds.sock", ("10.0.0.2", 18000)])
+    (cluster,) = config["static_resources"]["clusters"]
+    (locality,) = cluster["load_assignment"]["endpoints"]
+    first, second = [each["endpoint"]["address"] for each in locality["lb_endpoints"]]
+    assert first == {"pipe": {"path": "/run/tidegate/xds.sock"}}
+    assert second["socket_address"]["address"] == "10.0.0.2"
+    assert cluster["type"] == "STATIC"
