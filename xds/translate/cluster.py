@@ -82,6 +82,9 @@ def _defaults() -> Cluster:
     # The default merges updates for 1 s: with a check every 0.3 s the last bad request came
     # 1.3 s after the failure, with 0 s after 0.3 s.
     common.update_merge_window.SetInParent()
+    # A new member counts as failed until its first check has ended; with this Envoy says so
+    # (`pending_active_hc`), and agents tell a member that is new from one that is down.
+    common.ignore_new_hosts_until_first_hc = True
     # A drained member keeps the sessions that are pinned to it (100 of 100 kept, 0 of 30 new
     # clients); without DRAINING here they move.
     common.override_host_status.statuses.extend(_USABLE)
