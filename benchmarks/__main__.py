@@ -6,7 +6,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import member_change, store_writes
+from benchmarks import member_change, persistence, store_writes
 
 RESULTS = Path("build/benchmarks.json")
 
@@ -14,7 +14,7 @@ RESULTS = Path("build/benchmarks.json")
 def main() -> None:
     """Measures everything; figures come from one run on a machine that may be noisy."""
     figures = []
-    for benchmark in (member_change, store_writes):
+    for benchmark in (member_change, persistence, store_writes):
         print(f"{benchmark.__name__.rsplit('.', 1)[-1]} ...", file=sys.stderr)
         found = asyncio.run(benchmark.measure())
         for figure in found:
