@@ -12,6 +12,7 @@ from lbaas.model.objects import Capabilities, Fleet, Node, NodeView
 from lbaas.model.status import Progress, StatusDetail
 from tidegate.agents.hub import AgentHub
 from tidegate.feedback import Feedback
+from tidegate.limits import Limits
 from tidegate.nodes import NodeRegister, TrackedNode, node_id
 from tidegate.rendering import Place, Renderings
 from tidegate.unsettled import Unsettled
@@ -33,6 +34,7 @@ class StreamsFleetView:
         feedback: Feedback,
         nodes: NodeRegister,
         agents: AgentHub,
+        limits: Limits,
     ) -> None:
         """Takes the rooms that know."""
         self._cache = cache
@@ -40,6 +42,7 @@ class StreamsFleetView:
         self._feedback = feedback
         self._nodes = nodes
         self._agents = agents
+        self._limits = limits
 
     def progress(self, name: str, revision: int) -> Progress:
         """Gives how far `revision` of an object has come on the nodes that count.
@@ -183,9 +186,9 @@ class StreamsFleetView:
         """Gives the traffic of a VIP, pool or member."""
         return self._agents.traffic(name)
 
-    def connection_limits(self, vip: str) -> Mapping[str, int]:  # noqa: ARG002 - joined next
-        """Gives what each node takes of a VIP's limit."""
-        return {}
+    def connection_limits(self, vip: str) -> Mapping[str, int]:
+        """Gives what each node (by its name) is allowed of a VIP's limit now."""
+        return self._limits.shares(vip)
 
     def effective(self, fleet: Fleet) -> Capabilities:
         """Gives what a fleet can really do: declared, built, and known to its nodes."""
@@ -203,5 +206,4 @@ def _draining(entry: Unsettled | None) -> StatusDetail | None:
     return StatusDetail(
         reason="DRAINING",
         message=f"it takes nothing new, and leaves at {entry.drain_end:%H:%M:%S} UTC",
-        time=entry.drain_end,
     )

@@ -18,6 +18,7 @@ from tidegate.reading import View
 from tidegate.rendering import Place, PoolRendering
 from xds.cache.resource import Resource
 from xds.cache.types import CLUSTER, ENDPOINT, LISTENER, Key
+from xds.translate.limits import LIMITS
 
 Published = Mapping[str, Mapping[Key, Resource | None]]
 """What a pass published, per fleet id."""
@@ -92,6 +93,7 @@ def impacts(
         if isinstance(obj, TenantObject) and obj.record.deleted_rev and _home(obj) not in broken
     }
     touched = _touched(view, moves, published, living=pending.keys(), deleted=deleted.keys())
+    _limited(touched, view, moves, living=pending.keys())
     pools = {move.tree.pool.name: move.tree.pool for move in moves if move.tree is not None}
     arrived = {
         obj.name
@@ -165,7 +167,7 @@ def _touched(
     *,
     living: AbstractSet[str],
     deleted: AbstractSet[str],
-) -> Mapping[str, set[Place]]:
+) -> dict[str, set[Place]]:
     """Gives, per object, where what was published renders it; at the start, all its places.
 
     What changed though nobody in it did, such as the route of a pool's VIP, was touched by the
@@ -189,6 +191,32 @@ def _touched(
                 for name in mine:
                     touched.setdefault(name, set()).add(place)
     return touched
+
+
+def _limited(
+    touched: dict[str, set[Place]],
+    view: View,
+    moves: Sequence[Move],
+    *,
+    living: AbstractSet[str],
+) -> None:
+    """Adds the nodes' limits to what touched the VIPs whose connection limit changed.
+
+    At the start of the process all may have changed, one that is gone as well.
+    """
+    before = {
+        (move.old.home, vip): limit
+        for move in moves
+        if move.old is not None
+        for vip, limit in move.old.limits.items()
+    }
+    for move in moves:
+        if move.new is None or move.tree is None:
+            continue
+        home, limits = move.new.home, move.new.limits
+        for vip in living & {vip.name for vip in move.tree.vips}:
+            if view.whole or limits.get(vip) != before.get((home, vip)):
+                touched.setdefault(vip, set()).add(Place(home, LIMITS))
 
 
 def _can_be_live(obj: TenantObject, *, placed: bool) -> bool:

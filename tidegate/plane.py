@@ -1,7 +1,7 @@
 """The composition root: the one place that builds every room and joins them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 
@@ -17,15 +17,15 @@ from tidegate.config import Settings
 from tidegate.drains import Drains
 from tidegate.feedback import Feedback
 from tidegate.fleet_view import StreamsFleetView
+from tidegate.limits import Limits
 from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
 from tidegate.placing import Placing
 from tidegate.reconcile import Reconcile
 from tidegate.rendering import Renderings
 from tidegate.sockets import refuse_taken
+from tidegate.watcher import StreamWatcher
 from xds.cache.cache import SnapshotCache
-from xds.cache.stream import NodeStream
-from xds.cache.types import Key, RejectedVersion
 from xds.server import Server, serve
 from xds.translate import BUILT
 
@@ -43,27 +43,6 @@ class Plane:
     xds: Server
     feedback: Feedback
     reconcile: Reconcile
-
-
-class _NodeWatcher:
-    """Passes the streams' events on to feedback, and says when a node may make room."""
-
-    def __init__(self, feedback: Feedback, nodes_changed: Callable[[], None]) -> None:
-        self._feedback = feedback
-        self._nodes_changed = nodes_changed
-
-    def opened(self, stream: NodeStream) -> None:
-        self._feedback.opened(stream)
-        self._nodes_changed()
-
-    def closed(self, stream: NodeStream) -> None:
-        self._feedback.closed(stream)
-
-    def confirmed(self, stream: NodeStream, keys: Collection[Key]) -> None:
-        self._feedback.confirmed(stream, keys)
-
-    def rejected(self, stream: NodeStream, refused: RejectedVersion) -> None:
-        self._feedback.rejected(stream, refused)
 
 
 async def _stop(server: Server) -> None:
@@ -94,7 +73,8 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             known=lambda fleet: cache.snapshot(fleet) is not None,
             save=feedback.save,
         )
-        view = StreamsFleetView(cache, renderings, feedback, nodes, agents)
+        limits = Limits(cache, nodes)
+        view = StreamsFleetView(cache, renderings, feedback, nodes, agents, limits)
         agents.assessment.refusals = view.refusals
         placing = Placing(
             store, offered=view.effective, live_nodes=nodes.connected, serving=view.serving
@@ -113,11 +93,11 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             renderings,
             feedback,
             placing,
-            followers=(drains, moves, agents),
+            followers=(limits, drains, moves, agents),
         )
         feedback.on_lost = agents.on_ability = reconcile.retry_unplaced
         nodes.on_counted.append(lambda _: reconcile.retry_unplaced())
-        cache.observer = _NodeWatcher(feedback, reconcile.retry_unplaced)
+        cache.observer = StreamWatcher(feedback, limits, reconcile.retry_unplaced)
         nodes.restore(await store.read(stored_nodes.all))
         feedback.restore(await store.read(stored_rejections.all))
         await reconcile.load()

@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from lbaas.model.errors import LbaasError
-from lbaas.model.objects import PoolTree
+from lbaas.model.objects import UNLIMITED, PoolTree
 from lbaas.store.feed import Subscription
 from lbaas.store.store import Store
 from tidegate.impact import Impact, Move, Published, impacts, objects_of
@@ -22,7 +22,7 @@ from tidegate.reading import View, read_all, read_since
 from tidegate.rendering import Place, PoolRendering, Renderings, difference
 from xds.cache.cache import SnapshotCache
 from xds.cache.resource import Resource
-from xds.cache.types import Key
+from xds.cache.types import LISTENER, Key
 from xds.translate import translate
 
 log = structlog.get_logger("tidegate.reconcile")
@@ -258,13 +258,20 @@ class Reconcile:
             for name in (placement.fleet, placement.leaving)
             if name in self._placing.fleets
         ]
+        resources = {
+            Place(_fleet_id(fleet.name), key): rendered
+            for fleet in fleets
+            for key, rendered in translate(tree, fleet).items()
+        }
+        listening = {place.key.name for place in resources if place.key.type_url == LISTENER}
         return PoolRendering(
             pool=tree.pool.name,
             fleets=tuple(_fleet_id(fleet.name) for fleet in fleets),
-            resources={
-                Place(_fleet_id(fleet.name), key): rendered
-                for fleet in fleets
-                for key, rendered in translate(tree, fleet).items()
-            },
+            resources=resources,
             spec_revs={obj.name: obj.record.spec_rev for obj in objects_of(tree)},
+            limits={
+                vip.name: vip.connection_limit
+                for vip in tree.vips
+                if vip.connection_limit != UNLIMITED and vip.name in listening
+            },
         )

@@ -25,12 +25,14 @@ class PoolRendering:
     """One pool's resources, and the `spec_rev` of each object in its tree.
 
     `fleets` are the ids of those that serve it: its own first, then the one that it leaves.
+    `limits` has the connection limit of each VIP that listens and has one.
     """
 
     pool: str
     fleets: tuple[str, ...]
     resources: Mapping[Place, Rendered]
     spec_revs: Mapping[str, int]
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def home(self) -> str:

@@ -20,7 +20,7 @@ from xds.cache.types import ADDRESS
 
 TYPES = (RUNTIME, CLUSTER, ENDPOINT, LISTENER, ROUTE)
 
-LAYER = "layer"
+LAYER = "tidegate"
 """The runtime layer of an Envoy that is limited: it names the listeners that it may have."""
 
 
@@ -196,7 +196,7 @@ class Envoy:
 
     def refuse_nonsense(self, resource: Resource, old: Resource | None) -> None:
         type_url, name = resource.key
-        if type_url == LISTENER and old is None and self.limited and name not in self.layer():
+        if type_url == LISTENER and old is None and not self.may_listen(name):
             raise Violation(f"{name} is there before its limit")
         if type_url == LISTENER:
             for other in self.held[LISTENER].values():
@@ -206,6 +206,10 @@ class Envoy:
             empty = empty_endpoints(name).version
             if resource.version == empty != old.version:
                 raise Violation(f"{name} is emptied while it serves")
+
+    def may_listen(self, listener: str) -> bool:
+        """Whether it has a limit for a listener that it gets, or needs none."""
+        return not self.limited or listener in self.layer()
 
     def layer(self) -> dict[str, float]:
         """The limits that it has, by listener."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -237,6 +237,7 @@ def test_a_broken_step_is_seen(mutate, monkeypatch):
                 derandomize=True,
                 database=None,
                 report_multiple_bugs=False,
+                phases=(Phase.generate,),
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -17,11 +17,13 @@ from tidegate.agents.hub import AgentHub
 from tidegate.drains import Drains
 from tidegate.feedback import Feedback
 from tidegate.fleet_view import StreamsFleetView
+from tidegate.limits import Limits
 from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
 from tidegate.placing import Placing
 from tidegate.reconcile import Reconcile
 from tidegate.rendering import Renderings
+from tidegate.watcher import StreamWatcher
 from xds.cache import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key, NodeInfo, NodeStream, SnapshotCache
 
 LOST_AFTER = 30.0
@@ -33,6 +35,10 @@ VIP = make.vip().name
 
 class Proxy(Envoy):
     """An honest Envoy whose tenants may take away the last member of a pool that serves."""
+
+    def may_listen(self, listener: str) -> bool:
+        del listener  # not every VIP has a limit
+        return True
 
     def used(self, endpoints: str) -> bool:
         del endpoints
@@ -71,8 +77,9 @@ class World:
             save=self.feedback.save,
             clock=lambda: self.now,
         )
+        self.limits = Limits(self.cache, self.register)
         self.view = StreamsFleetView(
-            self.cache, self.renderings, self.feedback, self.register, self.agents
+            self.cache, self.renderings, self.feedback, self.register, self.agents, self.limits
         )
         self.agents.assessment.refusals = self.view.refusals
         self.placing = Placing(self.store, offered=self.offered, live_nodes=self.register.connected)
@@ -91,11 +98,13 @@ class World:
             self.renderings,
             self.feedback,
             self.placing,
-            followers=(self.drains, self.moves, self.agents),
+            followers=(self.limits, self.drains, self.moves, self.agents),
         )
         self.agents.on_ability = self.reconcile.retry_unplaced
         self.register.on_counted.append(lambda _: self.reconcile.retry_unplaced())
-        self.cache.observer = self.feedback
+        self.cache.observer = StreamWatcher(
+            self.feedback, self.limits, self.reconcile.retry_unplaced
+        )
         self.register.restore(await self.store.read(nodes.all))
         self.feedback.restore(await self.store.read(rejections.all))
         await self.reconcile.load()
@@ -116,7 +125,7 @@ class World:
     # -- nodes ---------------------------------------------------------------------------
 
     def node(self, name: str = "n1", *, fleet: str = "edge", delta: bool = True) -> Node:
-        node = Node(Proxy(name, delta=delta, poison=self.poison), fleet)
+        node = Node(Proxy(name, delta=delta, poison=self.poison, limited=True), fleet)
         self.nodes.append(node)
         return node
 
@@ -127,6 +136,7 @@ class World:
             node=NodeInfo(node.envoy.name, version=node.version),
             delta=node.envoy.delta,
             now=self.now,
+            variant=node.envoy.name,
         )
         return node.stream
 
