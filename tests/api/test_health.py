@@ -20,15 +20,21 @@ from lbaas.store.feed import Notice
 from lbaas.store.store import Store
 from lbaas.v1 import status_pb2
 from lbaas.v1.fleet_service_pb2 import GetNodeRequest
-from lbaas.v1.load_balancer_service_pb2 import ExplainRequest, WatchRequest
+from lbaas.v1.load_balancer_service_pb2 import (
+    ExplainRequest,
+    WaitForAppliedRequest,
+    WaitOutcome,
+    WatchRequest,
+)
 from lbaas.v1.member_service_pb2 import (
     BatchUpdateMembersRequest,
     GetMemberRequest,
     ListMembersRequest,
     UpdateMemberRequest,
 )
-from lbaas.v1.pool_service_pb2 import DeletePoolRequest, GetPoolRequest, GetPoolStatsRequest
+from lbaas.v1.pool_service_pb2 import GetPoolRequest, GetPoolStatsRequest
 from lbaas.v1.vip_service_pb2 import GetVipRequest, GetVipStatsRequest
+from lbaas.v1.watch_pb2 import ChangeType
 from tests.api import make
 from tests.api.client import Client, Code, refused
 from tests.api.fleet_side import FleetSide
@@ -290,6 +296,7 @@ async def test_a_move_wakes_who_watches_and_who_waits(client: Client, store: Sto
         while len(told) < 2:
             event = await watch.read()
             if event.HasField("change"):
+                assert event.change.type == ChangeType.PLACED
                 told[event.change.pool.name] = event.change.pool.placement.fleet
             elif event.HasField("status"):
                 told[event.status.name] = event.status.name
@@ -297,4 +304,12 @@ async def test_a_move_wakes_who_watches_and_who_waits(client: Client, store: Sto
     assert told == {make.WEB: "fleets/two", M1: M1}
     after = await client.pools.GetPool(GetPoolRequest(name=make.WEB))
     assert after.placement.fleet == "fleets/two"
-    await client.pools.DeletePool(DeletePoolRequest(name=make.WEB, force=True))
+
+    waiting = asyncio.ensure_future(client.trees.WaitForApplied(WaitForAppliedRequest(name=M1)))
+    await asyncio.sleep(0)
+    await store.write(
+        lambda tx: placements.place(tx, make.WEB, fleet="", reason="two is drained, none is left")
+    )
+    answer = await asyncio.wait_for(waiting, 5)
+    assert answer.outcome == WaitOutcome.REJECTED
+    assert answer.status_detail.reason == "NO_ELIGIBLE_FLEET"
