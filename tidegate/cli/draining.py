@@ -3,10 +3,11 @@
 import time
 from datetime import UTC, datetime
 
+from tidegate.cli.condition import detail
 from tidegate.cli.durations import moment
 from tidegate.cli.failure import CommandError, Exit
 from tidegate.cli.json_value import JsonObject, number, text
-from tidegate.cli.nouns import MEMBER, detail, label
+from tidegate.cli.nouns import MEMBER, label
 from tidegate.cli.progress import end_progress, progress
 from tidegate.cli.receipt import receipt, settle
 from tidegate.cli.session import Session, Wait

@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from lbaas.model.names import leaf
+from tidegate.cli.condition import why
 from tidegate.cli.durations import clock
 from tidegate.cli.json_value import JsonObject, number, objects, text
-from tidegate.cli.nouns import short_name, why
+from tidegate.cli.nouns import short_name
 
 _MOST = 10
 """How many members are told of before the rest is counted."""

@@ -2,10 +2,11 @@
 
 import time
 
+from tidegate.cli.condition import detail
 from tidegate.cli.failure import CommandError, Exit
 from tidegate.cli.healthy import serves
 from tidegate.cli.json_value import JsonObject, number, objects, text, texts
-from tidegate.cli.nouns import Noun, detail, label, short_name
+from tidegate.cli.nouns import Noun, label, short_name
 from tidegate.cli.progress import end_progress, progress
 from tidegate.cli.session import Session, Wait
 from tidegate.cli.table import Format, tell

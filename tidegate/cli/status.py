@@ -5,22 +5,11 @@ from collections.abc import Iterable, Mapping
 
 import typer
 
+from tidegate.cli.condition import ails, settled, why
 from tidegate.cli.durations import age
 from tidegate.cli.json_value import JsonObject, number, objects, text
 from tidegate.cli.members_told import members_fault, members_up
-from tidegate.cli.nouns import (
-    APPLIED,
-    MEMBER,
-    MONITOR,
-    POOL,
-    PROJECT,
-    STATUS,
-    VIP,
-    ails,
-    label,
-    settled,
-    why,
-)
+from tidegate.cli.nouns import APPLIED, MEMBER, MONITOR, POOL, PROJECT, STATUS, VIP, label
 from tidegate.cli.session import EVERY_PROJECT, Session, ShownInstead
 from tidegate.cli.table import Column, Format, print_json, print_rows, print_yaml, tell
 from tidegate.cli.verbs import verb

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tidegate.cli.condition import applied
 from tidegate.cli.failure import CommandError, Exit
 from tidegate.cli.healthy import serves
 from tidegate.cli.json_value import JsonObject, JsonValue, given, number, objects, text
@@ -19,7 +20,6 @@ from tidegate.cli.nouns import (
     VIP,
     WHY,
     Noun,
-    applied,
     full_name,
     label,
 )

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from tidegate.cli.condition import applied, why
 from tidegate.cli.failure import CommandError, Exit
 from tidegate.cli.json_value import JsonObject, at, number, text
-from tidegate.cli.nouns import applied, label, why
+from tidegate.cli.nouns import label
 from tidegate.cli.session import Session, ShownInstead
 from tidegate.cli.table import Format, say, tell
 from tidegate.cli.verbs import verb

@@ -5,23 +5,14 @@ from typing import Annotated
 
 import typer
 
+from tidegate.cli.condition import detail, settled
+from tidegate.cli.condition import status as condition
 from tidegate.cli.durations import clock
 from tidegate.cli.failure import CommandError, Exit
 from tidegate.cli.following import next_commands
 from tidegate.cli.json_value import JsonObject, number, objects, text
 from tidegate.cli.members_told import failed_monitors, health_lines
-from tidegate.cli.nouns import (
-    MEMBER,
-    MONITOR,
-    POOL,
-    VIP,
-    Noun,
-    detail,
-    full_name,
-    label,
-    settled,
-)
-from tidegate.cli.nouns import status as condition
+from tidegate.cli.nouns import MEMBER, MONITOR, POOL, VIP, Noun, full_name, label
 from tidegate.cli.session import Session, ShownInstead
 from tidegate.cli.table import Format, print_json, print_yaml, say
 from tidegate.cli.verbs import verb
