@@ -68,6 +68,10 @@ async def test_what_changes_while_an_agent_is_slow_is_told_once_as_it_is_then(wo
     assert (told.whole, told.removed) == (False, ())
     assert [each.name for each in told.pools[0].members] == [M1, make.member(3).name]
     assert await nothing_to_tell(agent)
+    other = f"{POOL}-2"
+    await world.write(lambda tx: pools.create(tx, make.pool(other)))
+    await world.catch_up()
+    assert [spec.pool for spec in (await agent.told()).pools] == [other]
 
 
 async def test_what_is_none_of_an_agent_s_business_is_not_told(world: World):
