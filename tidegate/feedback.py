@@ -333,5 +333,7 @@ class Feedback:
             self.expire_nodes()
             self.sweep()
             soon = min(SWEEP_SECONDS, self._nodes.next_expiry() or SWEEP_SECONDS)
+            # Not `wait_for`: with Python 3.11 that loses a cancellation which meets the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._nodes_changed.wait(), soon)
+                async with asyncio.timeout(soon):
+                    await self._nodes_changed.wait()

@@ -219,8 +219,10 @@ class AgentHub:
             while more:
                 more = self.assessment.look()
                 await asyncio.sleep(0)
+            # Not `wait_for`: with Python 3.11 that loses a cancellation which meets the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.assessment.wake.wait(), self._next_expiry())
+                async with asyncio.timeout(self._next_expiry()):
+                    await self.assessment.wake.wait()
 
     async def load(self) -> None:
         """Takes what the store has counted; to be called when the pools are known."""
