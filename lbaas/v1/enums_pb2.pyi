@@ -184,7 +184,9 @@ class SessionPersistenceType(_message.Message):
         HTTP_COOKIE: SessionPersistenceType._Code.ValueType  # 2
         """By a cookie that the load balancer sets. HTTP VIPs only."""
         APP_COOKIE: SessionPersistenceType._Code.ValueType  # 3
-        """By a cookie that the application sets; `cookie_name` names it. HTTP VIPs only."""
+        """By a cookie that the application sets; `cookie_name` names it. Clients see its value behind
+        an id and `~`, the application sees it as it set it. HTTP VIPs only.
+        """
 
     class Code(_Code, metaclass=_CodeEnumTypeWrapper):
         """The types."""
@@ -196,7 +198,9 @@ class SessionPersistenceType(_message.Message):
     HTTP_COOKIE: SessionPersistenceType.Code.ValueType  # 2
     """By a cookie that the load balancer sets. HTTP VIPs only."""
     APP_COOKIE: SessionPersistenceType.Code.ValueType  # 3
-    """By a cookie that the application sets; `cookie_name` names it. HTTP VIPs only."""
+    """By a cookie that the application sets; `cookie_name` names it. Clients see its value behind
+    an id and `~`, the application sees it as it set it. HTTP VIPs only.
+    """
 
     def __init__(
         self,

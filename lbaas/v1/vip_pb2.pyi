@@ -136,7 +136,8 @@ class Vip(_message.Message):
     @_builtins.property
     def session_persistence(self) -> Global___SessionPersistence:
         """How a client is kept on one member; unset: it is not. An update clears it only when the mask
-        names it.
+        names it. On an HTTP VIP a change cuts no connection. On a TCP or HTTPS VIP it makes the
+        listener anew: connections that are open end when the Envoys have drained the old one.
         """
 
     @_builtins.property
@@ -197,13 +198,13 @@ class SessionPersistence(_message.Message):
     type: _enums_pb2.SessionPersistenceType.Code.ValueType
     """By what a client is recognised. Required. The cookie types need an HTTP VIP."""
     cookie_name: _builtins.str
-    """The name of the cookie, an RFC 6265 token. APP_COOKIE: required. HTTP_COOKIE: optional.
-    SOURCE_IP: refused. At most 255 characters, without `%`.
+    """The name of the cookie, an RFC 6265 token. APP_COOKIE: required. HTTP_COOKIE: optional, default
+    `LBSESSION`. SOURCE_IP: refused. At most 255 characters, without `%`.
     """
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """HTTP_COOKIE only: how long a client is remembered, in whole seconds, at most 400 days. Default
-        0: for the browser's session.
+        """HTTP_COOKIE only: how long a client is remembered from when it was given its member, in whole
+        seconds, at most 400 days. Default 0: for the browser's session.
         """
 
     def __init__(
