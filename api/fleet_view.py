@@ -90,7 +90,7 @@ class FleetView(Protocol):
     def health(self, name: str) -> Health:
         """Gives the operating status of a tenant's object, as the nodes' agents report it.
 
-        Without an agent, or for a name that is not on a fleet, `lbaas.model.health.NO_AGENT`.
+        Without an agent `lbaas.model.health.NO_AGENT`, of what is on no fleet `NOT_PLACED`.
         """
         ...
 
