@@ -9,16 +9,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import typer
 
-from tests.cli.conftest import Ran, run_words
+from tests.cli.conftest import run_words
+from tests.cli.live import Live, agent_of, brings_its_node
 from tidegate.cli.failure import Exit
 from tidegate.cli.main import program
 from tidegate.demo_processes import ControlPlane, DemoEnvoy
@@ -68,28 +67,6 @@ def verbs_without_example() -> list[str]:
 
 def test_every_command_has_an_example():
     assert verbs_without_example() == []
-
-
-@dataclass
-class Live:
-    """Two control planes: `edge` of one has an Envoy; the other is for what operators change.
-
-    `xds` is the other's, for agents.
-    """
-
-    tenants: str
-    operators: str
-    xds: str
-    count: int = 0
-
-    def run(self, line: str, *, project: str, server: str = "") -> Ran:
-        env = {"TIDEGATE_SERVER": server or self.tenants, "TIDEGATE_PROJECT": project}
-        return run_words(shlex.split(line.removeprefix("tidegate ")), env=env)
-
-    def must(self, line: str, *, project: str, server: str = "") -> Ran:
-        ran = self.run(line, project=project, server=server)
-        assert ran.code == 0, ran.err
-        return ran
 
 
 async def joined(api: str) -> None:
@@ -200,42 +177,6 @@ def test_serve_says_where_it_listens_and_stops_when_told(line, tmp_path):
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
-
-
-@contextmanager
-def agent_of(live: Live, line: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Runs an agent's example until the block ends, in a folder short enough for sockets."""
-    env = {"TIDEGATE_SERVER": live.operators, "TIDEGATE_XDS_ADDRESS": live.xds}
-    with (folder / "agent.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *shlex.split(line)],
-            cwd=folder,
-            env={**os.environ, **env},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    with process:
-        try:
-            yield process
-        finally:
-            # Killed at once it would leave its Envoy running, as it should.
-            with suppress(subprocess.TimeoutExpired):
-                process.terminate()
-                process.wait(20)
-            process.kill()
-
-
-def brings_its_node(live: Live, *, within: float) -> bool:
-    """Tells whether the node has joined with an agent that runs its Envoy."""
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        ran = live.run("tidegate node get edge/e1 -o json", project="p", server=live.operators)
-        node = json.loads(ran.out or "{}")
-        if node.get("connected") and node.get("agent", {}).get("envoyRunning"):
-            return bool(node["agent"]["driver"] == "process")
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.parametrize("line", [line for line in examples() if line.split()[1] == "agent"])

@@ -41,7 +41,7 @@ def serves(
             end_progress("")
             return None
         line = f"healthy {len(names) - len(ill)}/{len(names)} ... {_words(ill[0], rows)}"
-        if line != said:
+        if line != said and len(rows) == len(names):
             progress(line)
             said = line
     ill = [each for each in names if not _well(rows.get(each))]
