@@ -166,7 +166,7 @@ class ProcessDriver:
         Raises:
             DriverError: it is another node's.
         """
-        pidfd = self._folder.open_running()
+        pidfd = await self._folder.open_running()
         if pidfd < 0:
             return False
         self._pidfd, self._pid = pidfd, self._folder.pid()

@@ -1,5 +1,6 @@
 """The work folder of a process driver: its files, and whose process runs in it."""
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -11,6 +12,8 @@ from agent.driver import DriverError
 _LONGEST_SOCKET: Final = 107
 """Bytes in the path of a unix socket (Linux: sockaddr_un has 108, and ends with a zero)."""
 
+_LOOKS: Final = 10
+_LOOK_EVERY: Final = 0.01
 _TAIL: Final = 64 * 1024
 _TOLD: Final = 3
 _LINE: Final = 300
@@ -69,7 +72,7 @@ class ProcessFolder:
             os.close(self._lock)
             self._lock = -1
 
-    def open_running(self) -> int:
+    async def open_running(self) -> int:
         """Gives a pidfd of the Envoy that runs with this folder's bootstrap, -1 if none does."""
         pid = self.pid()
         if not pid:
@@ -79,10 +82,14 @@ class ProcessFolder:
         except OSError:
             return -1  # nobody has this id any more
         # The id is held now; whether it is still the process that was meant, its words tell.
-        with contextlib.suppress(OSError):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        for _ in range(_LOOKS):
+            words = _words_of(pid)
             if os.fsencode(self.bootstrap) in words:
                 return pidfd
+            if words:
+                break
+            # It has none in the moment of its start, and none when it has ended.
+            await asyncio.sleep(_LOOK_EVERY)
         os.close(pidfd)
         return -1
 
@@ -133,3 +140,10 @@ class ProcessFolder:
         draft.write_text(text)
         draft.chmod(0o600)
         draft.replace(path)
+
+
+def _words_of(pid: int) -> list[bytes]:
+    """Gives the command line of a process, nothing if it has none."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    return []

@@ -332,7 +332,8 @@ async def test_an_envoy_that_was_being_drained_is_not_adopted(world: World) -> N
 
         async def failed() -> bool:
             await admin.post("/healthcheck/fail")
-            return True
+            # Not before it has its first configuration.
+            return (await server(first)).state == "DRAINING"
 
         await until(failed, within=10, what="it drains", tolerate=(Exception,))
     first.leave()
