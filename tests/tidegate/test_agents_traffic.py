@@ -126,6 +126,27 @@ async def test_a_new_process_goes_on_from_what_was_saved(world: World):
     other.report(traffic={VIP: counted(2)}, whole=True)
     assert requests(world) == 137
     assert requests(world, M1) == 50
+    one.report(traffic={M1: counted(60)})  # by the Envoy that came later than its last figures
+    assert requests(world, M1) == 110
+
+
+def test_figures_of_an_older_envoy_are_the_base_in_whatever_order_they_are_read():
+    old = {"n1": (START, counted(50), Traffic())}
+    new = {"n1": (LATER, counted(7), counted(1))}
+    for order in ([("a", old), ("b", new)], [("a", new), ("b", old)]):
+        counts = Counts()
+        for name, stored in order:
+            counts.restore(name, stored)
+        by_name = dict(order)
+        assert _requests(counts, "a") + _requests(counts, "b") == 58
+        samples = [TrafficSample(name=name, traffic=counted(60)) for name in "ab"]
+        counts.take("n1", LATER, samples, names=str)
+        expected = {name: 110 if stored is old else 61 for name, stored in by_name.items()}
+        assert {name: _requests(counts, name) for name in "ab"} == expected
+
+
+def _requests(counts: Counts, name: str) -> int:
+    return counts.of(name, connected=lambda _: True).requests
 
 
 async def test_only_what_changed_is_written_and_what_could_not_be_is_kept(
@@ -218,7 +239,9 @@ async def test_a_pool_that_moves_keeps_its_figures(world: World):
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["count", "count", "count", "restart", "save", "fail", "process"]),
+        st.sampled_from(
+            ["count", "count", "count", "restart", "save", "fail", "fail_late", "process"]
+        ),
         st.sampled_from(["n1", "n2"]),
         st.integers(0, 50),
     ),
@@ -246,6 +269,13 @@ class Plain:
 
     def fail(self, *_: object) -> None:
         self.counts.not_saved(self.counts.unsaved())
+
+    def fail_late(self, node: str, number: int) -> None:
+        """The store says no when that Envoy has ended already."""
+        unsaved = self.counts.unsaved()
+        self.restart(node, 0)
+        self.count(node, number)
+        self.counts.not_saved(unsaved)
 
     def save(self, *_: object) -> None:
         unsaved = self.counts.unsaved()
