@@ -24,10 +24,13 @@ class EnvoyProcess:
     Use it as an async context manager, which waits for the admin interface and stops it at the end.
     """
 
-    def __init__(self, bootstrap: Mapping[str, Any], *, concurrency: int = 1) -> None:
+    def __init__(
+        self, bootstrap: Mapping[str, Any], *, concurrency: int = 1, drain_seconds: int = 1
+    ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="envoy-")
         self._folder = Path(self._directory.name)
         self._concurrency = concurrency
+        self._drain_seconds = drain_seconds
         self._bootstrap = {
             # Port 0 and --admin-address-path: no race for a port.
             "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
@@ -69,7 +72,7 @@ class EnvoyProcess:
             "--log-level",
             "info",
             "--drain-time-s",
-            "1",
+            str(self._drain_seconds),
             "--drain-strategy",
             "immediate",
             "--admin-address-path",
