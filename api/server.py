@@ -78,7 +78,7 @@ _OPTIONS = (
     ("grpc.absolute_max_metadata_size", LARGEST_METADATA),
     ("grpc.enable_channelz", 1),
     # Agents' streams are quiet for long: one whose host has vanished is noticed within 20 s (it
-    # was after 19; with the keepalive timeout alone after 70, grpcio 1.85), and agents may ask the
+    # was after 19; with the keepalive timeout alone not in 60, grpcio 1.85), and agents may ask the
     # same of the server (grpcio's default takes that for abuse).
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
