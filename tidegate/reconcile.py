@@ -184,6 +184,9 @@ class Reconcile:
         if view.devices is not None:
             published.update({_fleet_id(name): {} for name in self._placing.fleets})
         for move in moves:
+            if (move.old and move.old.limits) != (move.new and move.new.limits):
+                # Nodes have their own shares; that they have them is said of this revision.
+                published.update((fleet, {}) for fleet in move.fleets if fleet not in published)
             for fleet, diff in difference(move.old, move.new).items():
                 changed = published.setdefault(fleet, {})
                 for key, resource in diff.items():
