@@ -1,7 +1,7 @@
 """What the agent has found, and what of it has not been reported yet: the newest wins."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Final
@@ -50,14 +50,20 @@ class Findings:
             self._warming = found
             self._changed.set()
 
-    def members(self, found: Mapping[str, MemberObservation]) -> None:
-        """Takes all members as they are found; those that are not named are not known."""
+    def members(
+        self, found: Mapping[str, MemberObservation], *, wanted: Container[str] = ()
+    ) -> None:
+        """Takes all members as they are found; those that are not named are not known.
+
+        That is told only of those that are `wanted`: who asked for them knows of the others.
+        """
         for name, observation in found.items():
             self.member(name, observation)
         for name in [name for name in self._members if name not in found]:
             del self._members[name]
             self._new_members.discard(name)
-            self._lose()
+            if name in wanted:
+                self._lose()
 
     def member(self, name: str, observation: MemberObservation) -> None:
         """Takes one member as it is found."""
@@ -75,12 +81,14 @@ class Findings:
             self._changed.set()
 
     def keep_pings(self, keys: Iterable[tuple[str, str]]) -> None:
-        """Forgets all verdicts but those of these members and monitors."""
+        """Forgets all verdicts but those of these members and monitors.
+
+        That is not told: it follows a spec, whose sender forgets them too.
+        """
         kept = set(keys)
         for key in [key for key in self._pings if key not in kept]:
             del self._pings[key]
             self._new_pings.discard(key)
-            self._lose()
 
     def traffic(self, samples: Mapping[str, TrafficSample]) -> None:
         """Takes the figures of all objects."""

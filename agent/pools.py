@@ -47,6 +47,10 @@ class Pools:
         """Gives the Envoy clusters of all pools."""
         return frozenset(cluster for pool in self for cluster in pool.clusters)
 
+    def members(self) -> frozenset[str]:
+        """Gives the names of all pools' members."""
+        return frozenset(member.member for pool in self for member in pool.members)
+
     def found(self, hosts: Mapping[tuple[str, Endpoint], HostReading]) -> Iterator[Found]:
         """Gives the members that Envoy has, each by what its pool's clusters make of it.
 

@@ -74,6 +74,7 @@ class EnvoyWatch:
         self._traffic_every = traffic_every
         self._pools = Pools()
         self._clusters: frozenset[str] = frozenset()
+        self._members: frozenset[str] = frozenset()
         self._causes = Causes(diagnose, self._told)
         self._observed: dict[str, MemberObservation] = {}
         self._hosts: Mapping[tuple[str, Endpoint], HostReading] = {}
@@ -89,6 +90,7 @@ class EnvoyWatch:
         """Takes what to watch from now on, looks at once, and gives all pools there are now."""
         self._pools.apply(spec)
         self._clusters = self._pools.clusters()
+        self._members = self._pools.members()
         self._traffic_due = 0.0
         self._wake.set()
         return tuple(self._pools)
@@ -171,7 +173,7 @@ class EnvoyWatch:
         down = {name: one for name, one in found.items() if one.state == MemberState.DOWN}
         self._causes.watch(down)
         self._observed = {name: self._observation(one) for name, one in found.items()}
-        self._findings.members(self._observed)
+        self._findings.members(self._observed, wanted=self._members)
 
     def _observation(self, found: Found) -> MemberObservation:
         before = self._observed.get(found.member)

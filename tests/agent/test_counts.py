@@ -194,9 +194,12 @@ def test_a_loss_is_told_by_all_that_is_left() -> None:
     findings = Findings()
     findings.members({"m": MemberObservation(member="m"), "n": MemberObservation(member="n")})
     list(findings.take(whole=True))
-    findings.members({"m": MemberObservation(member="m")})
+    findings.members({"m": MemberObservation(member="m")}, wanted={"m", "n"})
     (report,) = findings.take(whole=False)
     assert report.whole
     assert [one.member for one in report.members] == ["m"]
+    (report,) = findings.take(whole=False)
+    assert not report.whole
+    findings.members({}, wanted={"n"})  # who no longer asks for m knows that it is gone
     (report,) = findings.take(whole=False)
     assert not report.whole

@@ -252,8 +252,6 @@ async def test_what_is_no_more_is_not_known(world: World) -> None:
             world.publish("pool", cluster(POOL, monitor={}), endpoints(POOL, [one.address]))
             await plane.until(lambda: member("m2") not in plane.members, what="m2 is not known")
             assert plane.state(member("m1")) == "UP"
-            plane.send(AgentSpec(removed_pools=[POOL]))
-            await plane.until(lambda: not plane.members, what="nor is anything of the pool")
 
 
 async def test_the_vip_serves_when_the_agent_stands_beside_it(world: World) -> None:
