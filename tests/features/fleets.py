@@ -63,8 +63,10 @@ async def agent_beside(
 
 async def change_fleet(client: Client, fleet: str, **fields: Any) -> None:
     """Updates a fleet's fields."""
-    request = {"fleet": {"name": f"fleets/{fleet}", **fields}, "update_mask": ",".join(fields)}
-    await client.fleets.UpdateFleet(ParseDict(request, fleet_service_pb2.UpdateFleetRequest()))
+    wanted = {"fleet": {"name": f"fleets/{fleet}", **fields}}
+    request = ParseDict(wanted, fleet_service_pb2.UpdateFleetRequest())
+    request.update_mask.paths.extend(fields)
+    await client.fleets.UpdateFleet(request)
 
 
 async def drain_fleet(client: Client, fleet: str) -> None:
