@@ -3,7 +3,7 @@
 The other ways were measured and are not taken (Envoy 1.40.0): the filter `connection_limit` begins
 to count anew when it is changed, and what it counted before is cut at drain time; circuit breakers
 do not limit clients. Here a connection over the limit is accepted and closed at once, counted in
-`listener.<address>.downstream_cx_overflow`; lowering the number ends no connection.
+`listener.<VIP>.downstream_cx_overflow`; lowering the number ends no connection.
 """
 
 from collections.abc import Mapping
