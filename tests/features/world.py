@@ -59,11 +59,12 @@ def node_bootstrap(fleet: str, node: str, xds_port: int) -> dict[str, Any]:
 
 
 class Client:
-    """Calls the management API; requests are given as JSON-like dicts."""
+    """Calls the management API, on a port or a `unix:/path`, with JSON-like dicts."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, where: int | str) -> None:
         self.channel = grpc.aio.insecure_channel(
-            f"127.0.0.1:{port}", options=[("grpc.enable_retries", 0)]
+            where if isinstance(where, str) else f"127.0.0.1:{where}",
+            options=[("grpc.enable_retries", 0)],
         )
         self.pools = pool_service_pb2_grpc.PoolServiceStub(self.channel)
         self.members = member_service_pb2_grpc.MemberServiceStub(self.channel)
@@ -145,9 +146,9 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def client_of(port: int) -> AsyncIterator[Client]:
+async def client_of(where: int | str) -> AsyncIterator[Client]:
     """A client that is closed at the end."""
-    client = Client(port)
+    client = Client(where)
     try:
         yield client
     finally:

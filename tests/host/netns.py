@@ -1,13 +1,16 @@
 """Network namespaces of a test's own, joined by veth pairs: traffic in them goes nowhere else."""
 
+import ctypes
 import itertools
 import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 _NUMBERS = itertools.count(1)
+_C = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,25 @@ class Namespace:
     def ip(self, *arguments: str) -> str:
         """Runs `ip` on it."""
         return _run("ip", "-n", self.name, *arguments)
+
+    def sysctl(self, name: str, value: str) -> None:
+        """Sets one of its own settings, `net/ipv4/ip_forward`."""
+        with self.entered():
+            (Path("/proc/sys") / name).write_text(value)
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Puts this thread into it: a socket that is made meanwhile is in it for life.
+
+        Nothing may be awaited meanwhile.
+        """
+        places = Path("/proc/thread-self/ns/net"), Path("/run/netns") / self.name
+        with places[0].open() as home, places[1].open() as there:
+            _enter(there.fileno())
+            try:
+                yield
+            finally:
+                _enter(home.fileno())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +99,13 @@ def join(one: Namespace, other: Namespace) -> tuple[Link, Link]:
     for end in ends:
         end.up()
     return ends
+
+
+def _enter(namespace: int) -> None:
+    # os.setns came with Python 3.12.
+    if _C.setns(namespace, 0):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _run(*command: str) -> str:
