@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: runs every benchmark, prints the figures, writes them as JSON."""
+"""`python -m benchmarks [NAME ...]`: runs benchmarks, prints the figures, writes them as JSON."""
 
 import asyncio
 import json
@@ -9,14 +9,21 @@ from pathlib import Path
 from benchmarks import member_change, persistence, store_writes
 
 RESULTS = Path("build/benchmarks.json")
+BENCHMARKS = {
+    benchmark.__name__.rpartition(".")[2]: benchmark
+    for benchmark in (member_change, persistence, store_writes)
+}
 
 
 def main() -> None:
-    """Measures everything; figures come from one run on a machine that may be noisy."""
+    """Measures what is named, or all; figures come from one run on a machine that may be noisy."""
     figures = []
-    for benchmark in (member_change, persistence, store_writes):
-        print(f"{benchmark.__name__.rsplit('.', 1)[-1]} ...", file=sys.stderr)
-        found = asyncio.run(benchmark.measure())
+    wanted = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := [name for name in wanted if name not in BENCHMARKS]:
+        sys.exit(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    for name in wanted:
+        print(f"{name} ...", file=sys.stderr)
+        found = asyncio.run(BENCHMARKS[name].measure())
         for figure in found:
             print(figure.line())
         figures += found
