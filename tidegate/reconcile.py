@@ -237,10 +237,13 @@ class Reconcile:
             self._tracker.forget(name)
         if view.whole:
             self._tracker.keep(view.changed)
+        # What is deleted in this pass has yet to go from the fleet: what an earlier change of it
+        # left there is waited for still.
+        deleted = {name for name, obj in view.changed.items() if obj.record.deleted_rev}
         for move in moves:
             if move.old is not None and (move.left or move.arrived):
                 for fleet in {*move.left, move.old.home} - set(move.fleets[:1]):
-                    for name in move.old.spec_revs:
+                    for name in move.old.spec_revs.keys() - deleted:
                         self._tracker.forget_fleet(name, fleet)
         for impact in impacts(view, moves, published, broken=self._broken):
             self._tracker.track(impact)

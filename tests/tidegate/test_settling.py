@@ -407,3 +407,19 @@ async def test_a_refusal_of_the_pool_as_it_was_does_not_stand_on_the_pool_as_it_
     assert failure(pool, (), pool) is None
     await world.catch_up()
     assert (await world.get(POOL)).placement.fleet == "fleets/edge"
+
+
+async def test_a_vip_that_is_deleted_while_it_is_switched_off_is_gone_when_its_listener_is(
+    world: World,
+):
+    node = await world.ready("member", "vip")
+    off = lambda vip: dataclasses.replace(vip, admin_state_up=False)  # noqa: E731
+    await world.write(lambda tx: vips.update(tx, VIP, off))
+    await world.catch_up()
+    await world.write(lambda tx: trees.delete(tx, POOL))
+    await world.catch_up()
+    await world.feedback.flush()
+    assert VIP in node.envoy.held[listener().type_url]
+    assert await world.get(VIP) is not None
+    await world.settle()
+    assert await world.get(VIP) is None
