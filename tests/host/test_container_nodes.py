@@ -22,6 +22,7 @@ from tests.harness.ports import free_port
 from tests.harness.waiting import until
 from tests.host.podman import PodmanService
 from tests.host.product import NodeProcess, control_plane, joined, node_of
+from tidegate.agents.traffic import SAME_START
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,11 @@ async def test_two_containers_serve_a_vip_and_a_killed_one_comes_back(yard: Yard
 
     await until(counted, within=5, what=f"the agents have told of {made} requests")
 
+    async def is_known_to_be_itself() -> bool:
+        info = (await first.admin("/server_info")).json()
+        return int(info["uptime_current_epoch"].removesuffix("s")) > SAME_START.total_seconds()
+
+    await until(is_known_to_be_itself, within=6, what="its start differs from the next one's")
     await asyncio.to_thread(began["tidegate-edge-e1"].kill, "SIGKILL")
 
     async def noticed() -> bool:

@@ -227,7 +227,8 @@ async def test_without_the_privilege_the_fleet_refuses_ping(fabric: Fabric, tmp_
         await joined(client, e1.name, e2.name)
         pool = await client.pool("acme", "web")
         await client.member(pool.name, "m1", f"10.77.9.2:{PORT}")
-        vip = await client.vip("acme", "web", pool=pool.name, address=VIP, port=VIP_PORT)
+        # Port 80 would take a privilege too.
+        vip = await client.vip("acme", "web", pool=pool.name, address=VIP, port=PORT)
         await client.applied(vip.name)
         monitor = await client.monitor("acme", "alive", **MONITOR)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
