@@ -30,8 +30,8 @@ from xds.translate.limits import LIMITS, build_limits, read_limits
 REST = 9
 """How many times as long as a split of all limits took the next one is put off, if it was long."""
 
-LONG = 0.01
-"""Seconds that a split may take and still be made at once: some 1,000 limits on 10 nodes."""
+LONG = 0.002
+"""Seconds that a split may take and still be made at once: some 100 limits on 10 nodes."""
 
 
 @dataclass(slots=True)
