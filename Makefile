@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt tools/typings.py
 	$(BIN)/python -m tools.typings
 	@touch $@
 
-demo: setup ## control plane, a real Envoy and three members; ONCE=1 checks itself and ends
+demo: setup ## control plane, two Envoys with agents, three members; ONCE=1 checks itself and ends
 	$(BIN)/tidegate demo $(if $(ONCE),--once)
 
 run: setup ## start the control plane (SQLite, loopback)

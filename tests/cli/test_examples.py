@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import grpc
 import pytest
 import typer
 
@@ -20,8 +21,8 @@ from tests.cli.conftest import run_words
 from tests.cli.live import Live, agent_of, brings_its_node
 from tidegate.cli.failure import Exit
 from tidegate.cli.main import program
-from tidegate.demo_processes import ControlPlane, DemoEnvoy
-from tidegate.demo_tenant import Tenant
+from tidegate.demo_operator import Operator
+from tidegate.demo_processes import ControlPlane, DemoNode
 
 TREE = {
     "pool": {
@@ -70,9 +71,8 @@ def test_every_command_has_an_example():
 
 
 async def joined(api: str) -> None:
-    tenant = Tenant(api, print)
-    await tenant.node_joined("fleets/edge/nodes/e1", within=20)
-    await tenant.close()
+    async with grpc.aio.insecure_channel(api) as channel:
+        await Operator(channel).joined("fleets/edge", ("e1",), within=20)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,8 @@ def live(tmp_path_factory) -> Iterator[Live]:
             planes = Live(tenants.api, operators.api, operators.xds)
             ranges = "--vip-range 127.77.0.0/16 --vip-range 2001:db8::/64"
             planes.must(f"tidegate fleet create edge {ranges}", project="p")
-            envoy = runner.run(DemoEnvoy.started(folder, fleet="edge", node="e1", xds=tenants.xds))
-            children.append(envoy.child)
+            node = runner.run(DemoNode.started(folder, fleet="edge", node="e1", plane=tenants))
+            children.append(node)
             runner.run(joined(tenants.api))
             yield planes
         finally:

@@ -24,11 +24,12 @@ def add_to(app: typer.Typer) -> None:
         _session: Session,
         once: Annotated[bool, typer.Option("--once", help="Check itself, then end.")] = False,
     ) -> None:
-        """See it work: control plane, Envoy, three members.
+        """See it work: control plane, two Envoys, three members.
 
         Everything is on free ports and in a temporary folder, and ends with Ctrl-C.
         """
-        from tidegate.demo import DemoFailure, run_demo  # noqa: PLC0415 - loads grpc
+        from tidegate.demo import run_demo  # noqa: PLC0415 - loads grpc
+        from tidegate.demo_failure import DemoFailure  # noqa: PLC0415 - see above
 
         try:
             run_demo(once=once)
