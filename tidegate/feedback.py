@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 import structlog
 
 from lbaas.model.errors import LbaasError
+from lbaas.model.names import HEALTH_MONITOR
 from lbaas.model.objects import Rejection
 from lbaas.store.store import Store
 from tidegate.impact import Impact
@@ -124,17 +125,21 @@ class Feedback:
         self._refusals.keep_wanted()
         self._wake.set()
 
-    def forget_fleet(self, name: str, fleet: str) -> None:
-        """Takes that an object left a fleet: nothing there decides about it any more.
+    def forget_fleet(self, name: str, fleet: str, *, pool: str) -> None:
+        """Takes that an object left a fleet with its pool: nothing there decides about it now.
 
-        One that is deleted has yet to go from there.
+        One that is deleted has yet to go from there. A monitor may be in other pools there.
         """
         entry = self._unsettled.get(name)
-        if entry is not None and not entry.deleted:
-            entry.impact = {
-                place: since for place, since in entry.impact.items() if place.fleet != fleet
-            }
-            self._unsettled.watch(entry)
+        if entry is None or entry.deleted:
+            return
+        shared = HEALTH_MONITOR.parse(name) is not None
+        entry.impact = {
+            place: since
+            for place, since in entry.impact.items()
+            if place.fleet != fleet or (shared and not f"{place.key.name}/".startswith(f"{pool}/"))
+        }
+        self._unsettled.watch(entry)
 
     def drop_rejections(self, fleet: str, keys: Collection[Key]) -> None:
         """Takes that resources are gone from a fleet: what was refused of them is history."""

@@ -111,7 +111,7 @@ def impacts(
     for name, (obj, placed) in pending.items():
         places = frozenset(touched.get(name, ()))
         if view.whole and isinstance(obj, Vip):
-            places |= _remains(obj, pools.get(obj.pool))
+            places |= _remains(obj, pools.get(obj.pool), leaving=False)
         yield Impact(
             name=name,
             uid=obj.record.uid,
@@ -125,7 +125,8 @@ def impacts(
         places = frozenset(touched.get(name, ()))
         if view.whole:
             home = view.changed.get(_home(obj))
-            places |= _remains(obj, home if isinstance(home, Pool) else pools.get(_home(obj)))
+            where = home if isinstance(home, Pool) else pools.get(_home(obj))
+            places |= _remains(obj, where, leaving=True)
         yield Impact(
             name=name,
             uid=obj.record.uid,
@@ -241,17 +242,21 @@ def _home(obj: TenantObject) -> str:
             return ""
 
 
-def _remains(obj: TenantObject, home: Pool | None) -> frozenset[Place]:
-    """Gives where a node may still hold what an object was before a restart."""
-    if home is None or home.placement is None or not home.placement.fleet:
+def _remains(obj: TenantObject, home: Pool | None, *, leaving: bool) -> frozenset[Place]:
+    """Gives where a node may still hold what an object was before a restart.
+
+    With `leaving` on the fleet that its pool leaves, too: what is deleted has to go from both.
+    """
+    if home is None or home.placement is None:
         return frozenset()
-    fleet = home.placement.fleet.removeprefix("fleets/")
     match obj:
         case Pool():
-            return frozenset({Place(fleet, Key(CLUSTER, obj.name))})
+            key = Key(CLUSTER, obj.name)
         case Vip():
-            return frozenset({Place(fleet, Key(LISTENER, obj.name))})
+            key = Key(LISTENER, obj.name)
         case Member():
-            return frozenset({Place(fleet, Key(ENDPOINT, home.name))})
+            key = Key(ENDPOINT, home.name)
         case _:
             return frozenset()
+    fleets = (home.placement.fleet, home.placement.leaving if leaving else "")
+    return frozenset(Place(fleet.removeprefix("fleets/"), key) for fleet in fleets if fleet)

@@ -18,7 +18,7 @@ from lbaas.model.objects import Fleet, PoolTree, Vip
 from lbaas.store import placements, trees
 from lbaas.store.store import Store
 from lbaas.store.transaction import Transaction
-from tidegate.impact import Move, objects_of
+from tidegate.impact import Move
 from tidegate.nodes import NodeRegister
 from tidegate.placing import Placing
 
@@ -55,18 +55,23 @@ class Moves:
         self._overlap = overlap.total_seconds()
         self._clock = clock
         self._moving: dict[str, float | None] = {}
+        self._moved_at: dict[str, int] = {}
         self._empty_since: dict[str, tuple[float, datetime]] = {}
         self._tried: dict[str, tuple[object, float]] = {}
         self._waiting: dict[str, list[str]] = {}
+        self._in_turn: list[str] = []
 
     def follow(self, moves: Sequence[Move], revision: int) -> None:  # noqa: ARG002 - Follower
         """Takes from a pass which pools are on two fleets now."""
         for move in moves:
             placement = move.tree.pool.placement if move.tree is not None else None
-            if placement is not None and placement.leaving:
-                self._moving.setdefault(move.pool, None)
-            else:
+            if placement is None or not placement.leaving:
                 self._moving.pop(move.pool, None)
+                self._moved_at.pop(move.pool, None)
+            elif self._moved_at.get(move.pool) != placement.rev:
+                # Moved on, or back: how long its new fleet has been live counts from then.
+                self._moving[move.pool] = None
+                self._moved_at[move.pool] = placement.rev
 
     async def run(self) -> None:
         """Moves what has to move, until cancelled."""
@@ -92,8 +97,13 @@ class Moves:
         """Gives the fleets that pools have to leave, each with the reason in words."""
         now = self._clock()
         leaving: dict[str, str] = {}
+        living = {name for name in self._placing.fleets if self._nodes.counted(_id(name))}
+        if not living:
+            # Nobody is there at all: it may be we who are cut off, and all serve on. Who is back
+            # first must not be given the pools of all who are not back yet.
+            self._empty_since.clear()
         for name, fleet in self._placing.fleets.items():
-            if self._nodes.counted(name.removeprefix("fleets/")):
+            if name in living:
                 self._empty_since.pop(name, None)
             else:
                 self._empty_since.setdefault(name, (now, datetime.now(UTC)))
@@ -144,14 +154,19 @@ class Moves:
     def _may_move(self, tree: PoolTree, fleet: str) -> bool:
         """Tells whether a pool is there and may be sent on.
 
-        One that still leaves another fleet is served by that one, which a third would cut off:
-        unless that one is dead too.
+        One that still leaves another fleet is served by that one. A third would cut that off once
+        the pool is live where it is placed: unless it is dead, or wants its pools back.
         """
         placement = tree.pool.placement
         if placement is None or placement.fleet != fleet:
             return False
         leaving = placement.leaving
-        return not leaving or self._is_dead(leaving) or not self._is_draining(leaving)
+        return (
+            not leaving
+            or self._is_dead(leaving)
+            or not self._is_draining(leaving)
+            or not _is_there(tree, placement.rev)
+        )
 
     def _is_draining(self, name: str) -> bool:
         fleet: Fleet | None = self._placing.fleets.get(name)
@@ -160,22 +175,35 @@ class Moves:
     # -- the end of a move -----------------------------------------------------------------
 
     async def _let_go(self) -> None:
-        """Ends the moves whose new fleet has been live for the overlap."""
-        if not self._moving:
+        """Ends the moves whose new fleet has been live for the overlap, and is still there.
+
+        A fleet whose nodes went in the meantime serves nobody: the old one stays until they are
+        back. Some pools at a time, in their turn, however many move at once.
+        """
+        if not self._in_turn:
+            self._in_turn = [pool for pool in self._moving if self._may_be_due(pool)]
+        names, self._in_turn = self._in_turn[:BATCH], self._in_turn[BATCH:]
+        if not names:
             return
-        names = list(self._moving)
         found = await self._store.read(lambda tx: trees.read(tx, names))
         now = self._clock()
         due: list[str] = []
         for tree in found:
-            pool, live = tree.pool.name, is_live(tree)
-            since = self._moving.get(pool)
-            if live and since is None and pool in self._moving:
+            pool, placement = tree.pool.name, tree.pool.placement
+            if placement is None or pool not in self._moving or not is_live(tree):
+                continue
+            since = self._moving[pool]
+            if since is None:
                 self._moving[pool] = since = now
-            if live and since is not None and now - since >= self._overlap:
+            if now - since >= self._overlap and self._nodes.connected(_id(placement.fleet)):
                 due.append(pool)
         if due:
             await self._store.write(lambda tx: _release(tx, due))
+
+    def _may_be_due(self, pool: str) -> bool:
+        """Tells whether a moving pool is to be looked at: not one whose overlap has begun."""
+        since = self._moving[pool]
+        return since is None or self._clock() - since >= self._overlap
 
     @property
     def moving(self) -> Mapping[str, float | None]:
@@ -184,15 +212,25 @@ class Moves:
 
 
 def is_live(tree: PoolTree) -> bool:
-    """Tells whether all of a tree that its fleet can serve is live there."""
-    for obj in objects_of(tree):
+    """Tells whether all of a tree that its fleet can serve is live there.
+
+    What was never live anywhere serves nobody, so nobody waits for it: what every Envoy refuses
+    would keep the pool on two fleets for ever. Nor do monitors count: one may wait for another
+    pool's fleet, and here it is part of the pool's cluster.
+    """
+    for obj in (tree.pool, *tree.members, *tree.vips):
         record = obj.record
-        if record.deleted_rev or record.live_rev >= record.spec_rev:
+        if record.deleted_rev or not 0 < record.live_rev < record.spec_rev:
             continue
         if isinstance(obj, Vip) and (obj.address_in_use_by or not obj.address):
             continue  # it serves nowhere: it never got its address
         return False
     return True
+
+
+def _is_there(tree: PoolTree, rev: int) -> bool:
+    """Tells whether a pool is live where it was placed at `rev`, as far as it ever was live."""
+    return not any(0 < each.record.live_rev < rev for each in (tree.pool, *tree.vips))
 
 
 def _release(tx: Transaction, pools: Sequence[str]) -> None:

@@ -1,8 +1,9 @@
 """Placing pools: the scheduler's choices, made of what fleets are now, and stored."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import structlog
 
@@ -66,22 +67,42 @@ class Placing:
         The old fleet serves on until the new one is live. `why` is put on record with the
         choice. Gives what was decided for each pool, by its name; "" for one that stays.
         """
-        decisions = [
-            (tree, replace(decision, reason=f"{why}; {decision.reason}"))
-            for tree, decision in self._choices(trees_there, refuge)
-        ]
-        await asyncio.gather(
-            *(
-                self._store_choice(tree, decision, move=True)
-                for tree, decision in decisions
-                if decision.fleet
+        decided: dict[str, Decision] = {}
+        refused: dict[str, set[str]] = {}
+        wanting = trees_there
+        while wanting:
+            choices = [
+                (tree, replace(decision, reason=f"{why}; {decision.reason}"))
+                for tree, decision in self._choices(wanting, refuge, refused=refused)
+            ]
+            decided.update((tree.pool.name, decision) for tree, decision in choices)
+            going = [(tree, decision) for tree, decision in choices if decision.fleet]
+            stored = await asyncio.gather(
+                *(self._store_choice(tree, decision, move=True) for tree, decision in going)
             )
-        )
-        return {tree.pool.name: decision for tree, decision in decisions}
+            # What only the store can see (an address that is taken) is in the way of one fleet,
+            # and perhaps not of the next one.
+            wanting = []
+            for (tree, decision), why_not in zip(going, stored, strict=True):
+                if why_not:
+                    self._count_out(decision.fleet)
+                    refused.setdefault(tree.pool.name, set()).add(decision.fleet)
+                    wanting.append(tree)
+        return decided
+
+    def _count_out(self, fleet: str) -> None:
+        """Takes one pool, which could not be placed as chosen, off a fleet's count."""
+        if (full := self.fleets.get(fleet)) is not None:
+            self.fleets = {**self.fleets, fleet: replace(full, pools=full.pools - 1)}
 
     def _choices(
-        self, wanting: Sequence[PoolTree], choice: Choice
+        self,
+        wanting: Sequence[PoolTree],
+        choice: Choice,
+        *,
+        refused: Mapping[str, Collection[str]] = MappingProxyType({}),
     ) -> list[tuple[PoolTree, Decision]]:
+        """Gives a choice for each pool; `refused` has the fleets, by pool, that do not come in."""
         decisions: list[tuple[PoolTree, Decision]] = []
         carried = {name: fleet.pools for name, fleet in self.fleets.items()}
         for tree in wanting:
@@ -97,6 +118,7 @@ class Placing:
                     nodes=self._serving(name),
                 )
                 for name, fleet in self.fleets.items()
+                if name not in refused.get(tree.pool.name, ())
             ]
             decision = choice(tree, service_type, candidates)
             if decision.fleet:
@@ -113,8 +135,8 @@ class Placing:
             return self.service_types.get(name)
         return next((each for each in self.service_types.values() if each.default), None)
 
-    async def _store_choice(self, tree: PoolTree, decision: Decision, *, move: bool) -> None:
-        """Stores one choice, if what it was made of still stands.
+    async def _store_choice(self, tree: PoolTree, decision: Decision, *, move: bool) -> str:
+        """Stores one choice, if what it was made of still stands; gives why the fleet is refused.
 
         Else the change that came between has the pool looked at in the next pass: a refusal of
         the pool as it was would stand on the pool as it is, a fleet be chosen that does not fit.
@@ -136,11 +158,14 @@ class Placing:
                 self.on_missed()
         except (NotFound, FailedPrecondition) as error:
             log.info("a pool could not be placed as chosen", pool=pool, error=error.message)
+            if move:
+                return error.message  # another fleet may do
             self.on_missed()
         except LbaasError:
             raise
         except Exception:
             log.exception("a pool could not be placed", pool=pool)
+        return ""
 
 
 def _specs(tree: PoolTree) -> set[tuple[str, int]]:

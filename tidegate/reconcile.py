@@ -40,8 +40,8 @@ class Tracker(Protocol):
     def forget(self, name: str) -> None:
         """Takes that an object's row is gone."""
 
-    def forget_fleet(self, name: str, fleet: str) -> None:
-        """Takes that an object left a fleet."""
+    def forget_fleet(self, name: str, fleet: str, *, pool: str) -> None:
+        """Takes that an object left a fleet with its pool."""
 
     def drop_rejections(self, fleet: str, keys: Collection[Key]) -> None:
         """Takes that resources are gone from a fleet."""
@@ -244,7 +244,7 @@ class Reconcile:
             if move.old is not None and (move.left or move.arrived):
                 for fleet in {*move.left, move.old.home} - set(move.fleets[:1]):
                     for name in move.old.spec_revs.keys() - deleted:
-                        self._tracker.forget_fleet(name, fleet)
+                        self._tracker.forget_fleet(name, fleet, pool=move.old.pool)
         for impact in impacts(view, moves, published, broken=self._broken):
             self._tracker.track(impact)
 
@@ -252,7 +252,7 @@ class Reconcile:
         """Gives a placed pool's rendering, None for a pool that is gone or has no place.
 
         While it moves it is rendered on both fleets: the new one is live before the old one
-        lets go.
+        lets go. A listener that is removed drains, and what it leads to stays for as long.
         """
         if tree is None or tree.pool.placement is None:
             return None
@@ -268,6 +268,9 @@ class Reconcile:
             Place(_fleet_id(fleet.name), key): rendered
             for fleet in fleets
             for key, rendered in translate(tree, fleet).items()
+            if not (
+                placement.closing and fleet.name == placement.leaving and key.type_url == LISTENER
+            )
         }
         listening = {place.key.name for place in resources if place.key.type_url == LISTENER}
         return PoolRendering(
