@@ -54,6 +54,11 @@ class Settings(BaseSettings):
         description="how long the old fleet goes on serving a pool that moved, after the new one"
         " is live: the time for routes to follow",
     )
+    listener_drain: timedelta = Field(
+        default=timedelta(minutes=10),
+        description="how long an Envoy drains a listener that is removed (its --drain-time-s): a"
+        " fleet that a pool has left keeps the pool's clusters for as long",
+    )
 
     @field_validator("api_address", "xds_address")
     @classmethod

@@ -2,7 +2,8 @@
 
 A fleet that is drained, or that has had no counted node for `dead_after`, gives its pools away
 where another fleet fits and has a live node. The new fleet is live before the old one lets go,
-and for `overlap` both serve: time for an operator's routes to follow. What has moved stays: a
+and for `overlap` both serve: time for an operator's routes to follow. Then the old one's listeners
+close, and for `drain`, as long as Envoy drains them, their clusters stay. What has moved stays: a
 dead fleet that returns does not get its pools back by itself.
 """
 
@@ -14,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from lbaas.model.errors import LbaasError
-from lbaas.model.objects import Fleet, PoolTree, Vip
+from lbaas.model.objects import Fleet, PoolTree, TenantObject, Vip
 from lbaas.store import placements, trees
 from lbaas.store.store import Store
 from lbaas.store.transaction import Transaction
@@ -45,17 +46,19 @@ class Moves:
         *,
         dead_after: timedelta,
         overlap: timedelta,
+        drain: timedelta,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Takes the rooms it stands between, and the operator's two times."""
+        """Takes the rooms it stands between, and the operator's three times."""
         self._store = store
         self._nodes = nodes
         self._placing = placing
         self._dead_after = dead_after.total_seconds()
         self._overlap = overlap.total_seconds()
+        self._drain = drain.total_seconds()
         self._clock = clock
         self._moving: dict[str, float | None] = {}
-        self._moved_at: dict[str, int] = {}
+        self._stage: dict[str, tuple[int, bool]] = {}
         self._empty_since: dict[str, tuple[float, datetime]] = {}
         self._tried: dict[str, tuple[object, float]] = {}
         self._waiting: dict[str, list[str]] = {}
@@ -67,11 +70,11 @@ class Moves:
             placement = move.tree.pool.placement if move.tree is not None else None
             if placement is None or not placement.leaving:
                 self._moving.pop(move.pool, None)
-                self._moved_at.pop(move.pool, None)
-            elif self._moved_at.get(move.pool) != placement.rev:
-                # Moved on, or back: how long its new fleet has been live counts from then.
+                self._stage.pop(move.pool, None)
+            elif self._stage.get(move.pool) != (stage := (placement.rev, placement.closing)):
+                # Moved on, or back, or closed: its time counts from then.
                 self._moving[move.pool] = None
-                self._moved_at[move.pool] = placement.rev
+                self._stage[move.pool] = stage
 
     async def run(self) -> None:
         """Moves what has to move, until cancelled."""
@@ -177,8 +180,10 @@ class Moves:
     async def _let_go(self) -> None:
         """Ends the moves whose new fleet has been live for the overlap, and is still there.
 
-        A fleet whose nodes went in the meantime serves nobody: the old one stays until they are
-        back. Some pools at a time, in their turn, however many move at once.
+        First the old fleet's listeners go, then, when they have drained, the clusters behind
+        them: what is asked on a connection that is still open finds its members. A fleet whose
+        nodes went in the meantime serves nobody: the old one stays until they are back. Some
+        pools at a time, in their turn, however many move at once.
         """
         if not self._in_turn:
             self._in_turn = [pool for pool in self._moving if self._may_be_due(pool)]
@@ -190,20 +195,28 @@ class Moves:
         due: list[str] = []
         for tree in found:
             pool, placement = tree.pool.name, tree.pool.placement
-            if placement is None or pool not in self._moving or not is_live(tree):
+            if placement is None or pool not in self._moving:
+                continue
+            if not placement.closing and not is_live(tree):
                 continue
             since = self._moving[pool]
             if since is None:
                 self._moving[pool] = since = now
-            if now - since >= self._overlap and self._nodes.connected(_id(placement.fleet)):
+            there = self._nodes.connected(_id(placement.fleet))
+            if now - since >= self._time_of(pool) and (placement.closing or there):
                 due.append(pool)
         if due:
-            await self._store.write(lambda tx: _release(tx, due))
+            await self._store.write(lambda tx: _let_go(tx, due))
+
+    def _time_of(self, pool: str) -> float:
+        """Gives how many seconds the stage that a move is in takes."""
+        _, closing = self._stage[pool]
+        return self._drain if closing else self._overlap
 
     def _may_be_due(self, pool: str) -> bool:
-        """Tells whether a moving pool is to be looked at: not one whose overlap has begun."""
+        """Tells whether a moving pool is to be looked at: not one whose time is running."""
         since = self._moving[pool]
-        return since is None or self._clock() - since >= self._overlap
+        return since is None or self._clock() - since >= self._time_of(pool)
 
     @property
     def moving(self) -> Mapping[str, float | None]:
@@ -218,7 +231,8 @@ def is_live(tree: PoolTree) -> bool:
     would keep the pool on two fleets for ever. Nor do monitors count: one may wait for another
     pool's fleet, and here it is part of the pool's cluster.
     """
-    for obj in (tree.pool, *tree.members, *tree.vips):
+    served: tuple[TenantObject, ...] = (tree.pool, *tree.members, *tree.vips)
+    for obj in served:
         record = obj.record
         if record.deleted_rev or not 0 < record.live_rev < record.spec_rev:
             continue
@@ -230,16 +244,22 @@ def is_live(tree: PoolTree) -> bool:
 
 def _is_there(tree: PoolTree, rev: int) -> bool:
     """Tells whether a pool is live where it was placed at `rev`, as far as it ever was live."""
-    return not any(0 < each.record.live_rev < rev for each in (tree.pool, *tree.vips))
+    served: tuple[TenantObject, ...] = (tree.pool, *tree.vips)
+    return not any(0 < obj.record.live_rev < rev for obj in served)
 
 
-def _release(tx: Transaction, pools: Sequence[str]) -> None:
-    """Ends moves, of those pools whose trees are still live in this transaction."""
+def _let_go(tx: Transaction, pools: Sequence[str]) -> None:
+    """Takes moves a stage on, of pools that are still as far in this transaction."""
     for tree in trees.read(tx, pools):
         placement = tree.pool.placement
-        if placement is not None and placement.leaving and is_live(tree):
+        if placement is None or not placement.leaving:
+            continue
+        if placement.closing:
             placements.release(tx, tree.pool.name)
-            log.info("a pool has moved", pool=tree.pool.name, left=placement.leaving)
+            log.info("a pool has left", pool=tree.pool.name, left=placement.leaving)
+        elif is_live(tree):
+            placements.close(tx, tree.pool.name)
+            log.info("a pool has moved", pool=tree.pool.name, leaves=placement.leaving)
 
 
 def _id(fleet: str) -> str:

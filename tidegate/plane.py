@@ -86,6 +86,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             placing,
             dead_after=settings.fleet_dead_after,
             overlap=settings.move_overlap,
+            drain=settings.listener_drain,
         )
         reconcile = Reconcile(
             store,

@@ -55,7 +55,7 @@ class Placement:
     `reason` tells why this fleet was chosen, or holds every fleet's refusal.
     `rev` is the revision of the transaction that decided.
     `leaving` is the fleet that the pool moves away from and that still serves it, "" for none:
-    it lets go when the new one is live.
+    it lets go when the new one is live. `closing`: it takes no new connections any more.
     """
 
     fleet: str = ""
@@ -63,6 +63,7 @@ class Placement:
     time: datetime = EPOCH
     rev: int = 0
     leaving: str = ""
+    closing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

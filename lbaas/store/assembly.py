@@ -20,6 +20,7 @@ PLACEMENTS = select(
     placements.c.time,
     placements.c.rev,
     placements.c.leaving,
+    placements.c.closing,
 )
 MONITORS = select(pool_monitors.c.pool, pool_monitors.c.monitor).order_by(
     pool_monitors.c.pool, pool_monitors.c.monitor
@@ -62,7 +63,12 @@ def joined(
 def placement_of(row: AnyRow) -> Placement:
     """Gives the placement in a row of `PLACEMENTS`."""
     return Placement(
-        fleet=row.fleet, reason=row.reason, time=row.time, rev=row.rev, leaving=row.leaving
+        fleet=row.fleet,
+        reason=row.reason,
+        time=row.time,
+        rev=row.rev,
+        leaving=row.leaving,
+        closing=row.closing,
     )
 
 

@@ -93,6 +93,20 @@ def place(
     return after
 
 
+def close(tx: Transaction, pool: str) -> Placement | None:
+    """Has the fleet that a pool leaves take no new connections. Gives the placement, if any.
+
+    Takes a revision, unless the pool is not moving or that is so already; makes nothing pending.
+    """
+    before = find(tx, pool)
+    if before is None or not before.leaving or before.closing:
+        return before
+    after = dataclasses.replace(before, closing=True)
+    _put(tx, pool, after)
+    tx.record(pool, pool, Action.MOVED)
+    return after
+
+
 def release(tx: Transaction, pool: str) -> Placement | None:
     """Ends a move: the fleet that a pool leaves lets go of it. Gives the placement, None if none.
 
@@ -101,7 +115,7 @@ def release(tx: Transaction, pool: str) -> Placement | None:
     before = find(tx, pool)
     if before is None or not before.leaving:
         return before
-    after = dataclasses.replace(before, leaving="")
+    after = dataclasses.replace(before, leaving="", closing=False)
     _put(tx, pool, after)
     _let_go(tx, pool, before.leaving)
     # Marked VIPs had to wait: on the fleet that was left they had no address to serve on.
@@ -168,6 +182,7 @@ def _put(tx: Transaction, pool: str, placement: Placement) -> None:
             time=placement.time,
             rev=placement.rev,
             leaving=placement.leaving,
+            closing=placement.closing,
         )
     )
 

@@ -107,6 +107,7 @@ placements = Table(
     Column("time", UtcTime, nullable=False),
     Column("rev", BigInteger, nullable=False),
     Column("leaving", NAME, nullable=False, comment="the fleet that serves until this one is live"),
+    Column("closing", Boolean, nullable=False, comment="which has no listeners any more"),
 )
 
 members = Table(

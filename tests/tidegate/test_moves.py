@@ -7,14 +7,17 @@ from lbaas.store import fleets, members, pools, trees, vips
 from tests.store import make
 from tests.tidegate.world import (
     DEAD_AFTER,
+    DRAIN,
     OVERLAP,
     POOL,
     VIP,
     Node,
     World,
     add_fleet,
+    clusters,
     endpoints,
     listener,
+    route,
 )
 
 RANGE = {"vip_ranges": ("10.0.0.0/24",)}
@@ -59,6 +62,14 @@ async def move_on(world: World, seconds: float = 0.0) -> None:
     await world.settle()
 
 
+async def finish(world: World) -> None:
+    """Lets a move whose new fleet is live come to its end."""
+    await move_on(world)
+    await move_on(world, OVERLAP.total_seconds() + 1)
+    await move_on(world)
+    await move_on(world, DRAIN.total_seconds() + 1)
+
+
 async def test_a_drained_fleet_lets_go_only_after_the_new_one_was_live_for_the_overlap(
     world: World,
 ):
@@ -82,8 +93,18 @@ async def test_a_drained_fleet_lets_go_only_after_the_new_one_was_live_for_the_o
     await move_on(world, OVERLAP.total_seconds() + 1)
     assert not serves(old)
     assert serves(new)
+    # What is asked on connections that drain there still finds its members.
+    assert POOL in old.envoy.held[clusters().type_url]
+    assert world.wanted(route()) is not None
     now = await placement(world)
-    assert (now.fleet, now.leaving) == ("fleets/spare", "")
+    assert (now.fleet, now.leaving, now.closing) == ("fleets/spare", "fleets/edge", True)
+    await move_on(world)
+    await move_on(world, DRAIN.total_seconds() / 2)
+    assert POOL in old.envoy.held[clusters().type_url]
+    await move_on(world, DRAIN.total_seconds())
+    assert POOL not in old.envoy.held[clusters().type_url]
+    now = await placement(world)
+    assert (now.fleet, now.leaving, now.closing) == ("fleets/spare", "", False)
     assert (await world.get("fleets/edge")).pools == 0
     assert (await world.get("fleets/spare")).pools == 1
 
@@ -99,8 +120,7 @@ async def test_a_dead_fleet_gives_its_pools_away_and_gets_none_back(world: World
     assert (now.fleet, now.leaving) == ("fleets/spare", "fleets/edge")
     assert "no node since" in now.reason
     assert await world.live(VIP)
-    await move_on(world)
-    await move_on(world, OVERLAP.total_seconds() + 1)
+    await finish(world)
     assert (await placement(world)).leaving == ""
     world.connect(old)
     await world.settle()
@@ -185,8 +205,7 @@ async def test_a_move_goes_on_after_a_restart(world: World, live: bool):
     await world.settle()
     assert serves(old)
     assert serves(new)
-    await move_on(world)
-    await move_on(world, OVERLAP.total_seconds() + 1)
+    await finish(world)
     assert not serves(old)
     assert serves(new)
     assert (await placement(world)).leaving == ""
@@ -204,8 +223,27 @@ async def test_a_new_home_that_dies_gives_the_pool_back_to_the_fleet_it_is_leavi
     now = await placement(world)
     assert (now.fleet, now.leaving) == ("fleets/edge", "fleets/spare")
     assert serves(old)
-    await move_on(world)
-    await move_on(world, OVERLAP.total_seconds() + 1)
+    await finish(world)
     assert (await placement(world)).leaving == ""
     assert await world.live(VIP)
     assert serves(old)
+
+
+async def test_a_fleet_that_had_closed_serves_again_when_its_successor_dies(world: World):
+    old, new = await two_fleets(world)
+    await drain(world, "edge")
+    await move_on(world)
+    await move_on(world)
+    await move_on(world, OVERLAP.total_seconds() + 1)
+    assert not serves(old)
+    await drain(world, "edge", draining=False)
+    world.disconnect(new)
+    await move_on(world, 31)
+    if (await placement(world)).leaving:
+        await move_on(world, DEAD_AFTER.total_seconds() + 1)
+    await world.settle()
+    now = await placement(world)
+    assert now.fleet == "fleets/edge"
+    assert not now.closing
+    assert serves(old)
+    assert await world.live(VIP)

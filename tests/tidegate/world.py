@@ -29,6 +29,7 @@ from xds.cache import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key, NodeInfo, NodeStr
 LOST_AFTER = 30.0
 DEAD_AFTER = timedelta(seconds=120)
 OVERLAP = timedelta(seconds=20)
+DRAIN = timedelta(seconds=40)
 POOL = make.POOL
 VIP = make.vip().name
 
@@ -90,6 +91,7 @@ class World:
             self.placing,
             dead_after=DEAD_AFTER,
             overlap=OVERLAP,
+            drain=DRAIN,
             clock=lambda: self.now,
         )
         self.reconcile = Reconcile(

@@ -42,6 +42,15 @@ def upgrade() -> None:
                 comment="the fleet that serves until this one is live",
             )
         )
+        placements.add_column(
+            sa.Column(
+                "closing",
+                sa.Boolean(),
+                nullable=False,
+                server_default=sa.false(),
+                comment="which has no listeners any more",
+            )
+        )
     with op.batch_alter_table("nodes") as nodes:
         for column in ("agent", "ping"):
             nodes.add_column(
@@ -96,6 +105,7 @@ def downgrade() -> None:
         nodes.drop_column("ping")
         nodes.drop_column("agent")
     with op.batch_alter_table("placements") as placements:
+        placements.drop_column("closing")
         placements.drop_column("leaving")
     with op.batch_alter_table("members") as members:
         members.drop_column("drained")
