@@ -34,6 +34,10 @@ LONG = 0.002
 """Seconds that a split may take and still be made at once: some 100 limits on 10 nodes."""
 
 
+SWEEP_SECONDS = 1.0
+"""How often it is looked whether nodes are rid of a listener without anybody saying so."""
+
+
 @dataclass(slots=True)
 class _Limit:
     """A VIP's limit on one fleet.
@@ -211,6 +215,22 @@ class Limits:
                 changed.add(vip)
         if changed:
             self._settle(stream.fleet, changed)
+
+    def sweep(self) -> None:
+        """Takes back the shares of listeners that nodes turn out not to have.
+
+        Streams speak of what they confirm. Of what a node has not any more when it is back (it
+        was removed just before its stream broke) nobody speaks.
+        """
+        for fleet, state in self._fleets.items():
+            if leaving := [vip for vip, limit in state.limits.items() if limit.leaving]:
+                self._settle(fleet, leaving)
+
+    async def run(self) -> None:
+        """Sweeps until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.sweep()
 
     # -- splitting and telling -------------------------------------------------------------
 

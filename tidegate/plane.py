@@ -117,6 +117,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
                 tasks.create_task(reconcile.run()),
                 tasks.create_task(feedback.run()),
                 tasks.create_task(feedback.watch_nodes()),
+                tasks.create_task(limits.run()),
                 tasks.create_task(drains.run()),
                 tasks.create_task(moves.run()),
                 tasks.create_task(agents.run()),

@@ -195,6 +195,7 @@ class World:
             await self.catch_up()
             self.talk()
             self.feedback.sweep()
+            self.limits.sweep()
             if not self.feedback.outbox:
                 self.now += 1.1  # a refused name is tried at another version once a second
             await self.feedback.flush()
