@@ -95,8 +95,9 @@ class ContainerDriver:
         """Starts the container, or adopts the one that runs.
 
         Raises:
-            DriverError: another agent has the folder, the container's name is somebody else's,
-                there is no such image, or the engine cannot be reached.
+            TakenError: another agent has the folder.
+            DriverError: the container's name is somebody else's, there is no such image, or the
+                engine cannot be reached.
         """
         try:
             self._folder.take()

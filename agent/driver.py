@@ -42,6 +42,10 @@ class DriverError(Exception):
     """A driver cannot do what it is asked, in words for the operator. It may be tried again."""
 
 
+class TakenError(DriverError):
+    """Another agent runs this node's Envoy: two would end each other's reports, for ever."""
+
+
 class Driver(Protocol):
     """Runs one Envoy. `agent.supervise` starts it again when it ended; a driver never does.
 
@@ -61,6 +65,7 @@ class Driver(Protocol):
         It returns when there is a process or container; its admin may not answer yet.
 
         Raises:
+            TakenError: another agent runs it.
             DriverError: it cannot be started: no such binary or image, say.
         """
         ...

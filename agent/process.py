@@ -84,8 +84,8 @@ class ProcessDriver:
         """Starts Envoy, or adopts the one that runs in the folder.
 
         Raises:
-            DriverError: another agent has the folder, or another node's Envoy runs in it, or the
-                binary cannot be started.
+            TakenError: another agent has the folder.
+            DriverError: another node's Envoy runs in it, or the binary cannot be started.
         """
         try:
             self._folder.take()
@@ -235,9 +235,16 @@ class ProcessDriver:
                 stderr=output,
                 start_new_session=True,
             )
-        self._pidfd, self._pid = os.pidfd_open(child.pid), child.pid
+        try:
+            self._folder.write_pid(child.pid)
+            self._pidfd, self._pid = os.pidfd_open(child.pid), child.pid
+        except OSError:
+            # The disk is full, say. Nobody would find it again: the next start would put a second
+            # Envoy beside it, on the same ports.
+            child.kill()
+            child.wait()
+            raise
         self._child = child
-        self._folder.write_pid(child.pid)
         log.info(
             "envoy started", pid=child.pid, binary=str(self._binary), log=str(self._folder.log)
         )

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import fcntl
+import itertools
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
-from agent.driver import DriverError
+from agent.driver import DriverError, TakenError
 
 _LONGEST_SOCKET: Final = 107
 """Bytes in the path of a unix socket (Linux: sockaddr_un has 108, and ends with a zero)."""
@@ -51,19 +53,23 @@ class ProcessFolder:
         """Makes the folder if need be and locks it for this agent; again is no harm.
 
         Raises:
-            DriverError: another agent has it.
+            TakenError: another agent has it.
+            DriverError: others may write to it.
             OSError: it cannot be made.
         """
         if self._lock >= 0:
             return
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._refuse_shared()
         # Children do not inherit it (PEP 446): the lock ends with the agent, however that ends.
         lock = os.open(self._path / "agent.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(lock)
-            raise DriverError(f"another agent runs in {self._path}") from error
+            raise TakenError(
+                f"another agent runs in {self._path}: stop it, or give this one a folder of its own"
+            ) from error
         self._lock = lock
 
     def release(self) -> None:
@@ -84,7 +90,7 @@ class ProcessFolder:
         # The id is held now; whether it is still the process that was meant, its words tell.
         for _ in range(_LOOKS):
             words = _words_of(pid)
-            if os.fsencode(self.bootstrap) in words:
+            if (b"--config-path", os.fsencode(self.bootstrap)) in itertools.pairwise(words):
                 return pidfd
             if words:
                 break
@@ -134,6 +140,19 @@ class ProcessFolder:
         printed = [line for line in lines if line.strip() and not line.startswith(b"[")]
         last = (loud or printed)[-_TOLD:]
         return tuple(line.decode(errors="replace")[:_LINE] for line in last)
+
+    def _refuse_shared(self) -> None:
+        # Who may write here may put links in the place of our files, or another bootstrap.
+        found = self._path.stat()
+        if found.st_uid != os.geteuid():
+            raise DriverError(
+                f"the work folder {self._path} belongs to another user: choose another one"
+            )
+        if found.st_mode & stat.S_IWOTH:
+            raise DriverError(
+                f"everybody may write to the work folder {self._path}: chmod 700 it,"
+                " or choose another one"
+            )
 
     def _write(self, path: Path, text: str) -> None:
         draft = path.with_suffix(".draft")

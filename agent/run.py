@@ -60,7 +60,9 @@ async def run(options: Options) -> None:
 
     Raises:
         ValueError: no control plane is named.
-        DriverError: the Envoy may still run although it was to be ended.
+        ExceptionGroup: of a TakenError: another agent keeps this node's Envoy, and this one has
+            done nothing; of another DriverError: the Envoy may still run although it was to be
+            ended.
     """
     if not options.control_planes:
         raise ValueError("an agent needs the address of at least one control plane")

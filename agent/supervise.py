@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import structlog
 
-from agent.driver import Driver, DriverError
+from agent.driver import Driver, DriverError, TakenError
 
 log = structlog.get_logger("agent.envoy")
 
@@ -58,6 +58,7 @@ class Supervisor:
         """Keeps it running until cancelled; then drains and ends it, or leaves it running.
 
         Raises:
+            TakenError: another agent keeps it.
             DriverError: it may still run.
         """
         try:
@@ -74,13 +75,12 @@ class Supervisor:
         failures = 0
         while True:
             began = clock()
-            why = await self._once()
-            self._ended()
+            what, why = await self._once()
             ran = clock() - began
             failures = 1 if ran >= self._backoff.well else failures + 1
             wait = self._backoff.wait(failures)
             log.error(
-                "envoy ended; it will be started again",
+                what,
                 driver=self._driver.name,
                 why=why,
                 ran_seconds=round(ran, 1),
@@ -89,13 +89,21 @@ class Supervisor:
             )
             await asyncio.sleep(wait)
 
-    async def _once(self) -> str:
-        """Runs it once and gives why it ended."""
+    async def _once(self) -> tuple[str, str]:
+        """Runs it once and gives what happened, and why."""
         try:
             await self._driver.start()
-            return ended_words(await self._driver.wait_ended())
+        except TakenError:
+            raise
         except DriverError as error:
-            return str(error)
+            return "envoy cannot be started; it will be tried again", str(error)
+        try:
+            code = await self._driver.wait_ended()
+        except DriverError as error:
+            # It may serve on, and its admin interface tells: nothing has ended.
+            return "envoy is out of sight; it will be looked for again", str(error)
+        self._ended()
+        return "envoy ended; it will be started again", ended_words(code)
 
 
 def ended_words(code: int | None) -> str:

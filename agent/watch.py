@@ -80,6 +80,7 @@ class EnvoyWatch:
         self._hosts: Mapping[tuple[str, Endpoint], HostReading] = {}
         self._counters = Accumulator()
         self._start: datetime | None = None
+        self._earliest: datetime | None = None
         self._running: bool | None = None
         self._warms = False
         self._warming_due = 0.0
@@ -127,12 +128,16 @@ class EnvoyWatch:
             return
 
     async def _look(self) -> None:
-        now = time.time()
+        asked = int(time.time())
         server = server_reading(await self._admin.get("/server_info"))
+        answered = int(time.time())
         if not self._running:
             log.info("envoy answers", version=server.version, state=server.state, node=server.node)
         self._running = True
-        self._note_start(datetime.fromtimestamp(int(now) - server.uptime, UTC))
+        self._note_start(
+            datetime.fromtimestamp(asked - server.uptime, UTC),
+            datetime.fromtimestamp(answered - server.uptime, UTC),
+        )
         hosts = {}
         if self._clusters:
             hosts = host_readings(await self._admin.get("/clusters", format="json"), self._clusters)
@@ -146,10 +151,16 @@ class EnvoyWatch:
             self._traffic_due = clock() + self._traffic_every
             await self._count()
 
-    def _note_start(self, start: datetime) -> None:
+    def _note_start(self, earliest: datetime, latest: datetime) -> None:
         # Envoy gives whole seconds of the wall clock, so a step of that clock moves nothing here.
-        if self._start is None or abs(start - self._start) > _SAME_START:
-            self._start = start
+        # One that is busy answers seconds late, and is not another one for that.
+        if (
+            self._start is None
+            or self._earliest is None
+            or earliest - self._start > _SAME_START
+            or self._earliest - latest > _SAME_START
+        ):
+            self._earliest, self._start = earliest, latest
             self._forget()
         self._findings.envoy(running=True, start=self._start)
 

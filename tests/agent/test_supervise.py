@@ -3,21 +3,27 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from agent.attached import AttachedDriver
-from agent.driver import AdminAddress, DriverError
+from agent.driver import AdminAddress, DriverError, TakenError
 from agent.supervise import Backoff, Supervisor, ended_words
 
 DRAIN = timedelta(seconds=7)
 
 
 class Scripted(AttachedDriver):
-    """Starts and ends as it is told, and notes what is asked of it."""
+    """Starts and ends as it is told, and notes what is asked of it.
+
+    An exception is what starting meets; `watched`: what waiting for the end meets.
+    """
 
     name = "scripted"
 
-    def __init__(self, *lives: float | Exception) -> None:
+    def __init__(self, *lives: float | Exception, watched: bool = False) -> None:
         super().__init__(AdminAddress(host="127.0.0.1", port=1))
         self._lives = list(lives)
+        self._watched = watched
         self.calls: list[str] = []
         self.starts: list[float] = []
         self.done = asyncio.Event()
@@ -25,14 +31,17 @@ class Scripted(AttachedDriver):
     async def start(self) -> None:
         self.calls.append("start")
         self.starts.append(asyncio.get_running_loop().time())
-        if self._lives and isinstance(self._lives[0], Exception):
+        if not self._watched and self._lives and isinstance(self._lives[0], Exception):
             raise self._lives.pop(0)
 
     async def wait_ended(self) -> int | None:
         if not self._lives:
             self.done.set()
             await asyncio.Event().wait()
-        await asyncio.sleep(self._lives.pop(0))
+        life = self._lives.pop(0)
+        if isinstance(life, Exception):
+            raise life
+        await asyncio.sleep(life)
         return -9
 
     def leave(self) -> None:
@@ -71,10 +80,29 @@ async def test_it_starts_again_later_each_time_and_from_the_first_after_a_good_r
 
 async def test_what_cannot_be_started_is_tried_again(capsys) -> None:
     driver = Scripted(DriverError("no such image: envoy:none"), DriverError("still none"))
-    assert await supervised(driver, backoff=Backoff(first=0.01)) == 2
+    # What never ran has not ended: an Envoy that others run there is not told dead.
+    assert await supervised(driver, backoff=Backoff(first=0.01)) == 0
     out = capsys.readouterr().out
+    assert "envoy cannot be started" in out
+    assert "envoy ended" not in out
     assert "no such image: envoy:none" in out
     assert "failures_in_a_row=2" in out
+
+
+async def test_what_cannot_be_watched_has_not_ended(capsys) -> None:
+    driver = Scripted(DriverError("the engine cannot be reached"), watched=True)
+    assert await supervised(driver, backoff=Backoff(first=0.01)) == 0
+    assert driver.calls == ["start"] * 2 + ["stop 7"]
+    out = capsys.readouterr().out
+    assert "the engine cannot be reached" in out
+    assert "envoy ended" not in out
+
+
+async def test_what_another_agent_keeps_is_left_to_it() -> None:
+    driver = Scripted(TakenError("another agent runs"))
+    with pytest.raises(TakenError):
+        await Supervisor(driver, drain=DRAIN).run()
+    assert driver.calls == ["start", "stop 7"]
 
 
 async def test_it_may_be_left_running() -> None:

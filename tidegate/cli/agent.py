@@ -121,7 +121,12 @@ def add_to(app: typer.Typer) -> None:
         Ctrl-C or SIGTERM drains the Envoy and ends both; a second one ends them at once. What ends
         by itself is started again.
         """
-        fleet_id, node_id, addresses = checked(fleet, node, xds_address or ["127.0.0.1:18000"])
+        fleet_id, node_id, addresses = checked(
+            fleet,
+            node,
+            xds_address or ["127.0.0.1:18000"],
+            what="the agent cannot start",
+        )
         # From here on, for it loads Envoy's messages, grpc and more.
         from agent.run import Options  # noqa: PLC0415
         from xds.translate.bootstrap import bootstrap, to_json  # noqa: PLC0415
@@ -201,7 +206,7 @@ def _driver(
 async def _run(options: "Options") -> None:
     import structlog  # noqa: PLC0415 - only the agent and the server log
 
-    from agent.driver import DriverError  # noqa: PLC0415 - see above
+    from agent.driver import DriverError, TakenError  # noqa: PLC0415 - see above
     from agent.run import run  # noqa: PLC0415 - see above
 
     # stdout says where the admin interface is, and nothing else.
@@ -224,8 +229,9 @@ async def _run(options: "Options") -> None:
         refused, others = group.split(DriverError)
         if refused is None or others is not None:
             raise
+        taken, _ = refused.split(TakenError)
         raise CommandError(
-            "the Envoy may still run",
-            why=[str(each) for each in refused.exceptions],
-            code=Exit.UNAVAILABLE,
+            "the Envoy may still run" if taken is None else "the agent cannot start",
+            why=[str(each) for each in (taken or refused).exceptions],
+            code=Exit.UNAVAILABLE if taken is None else Exit.CONFLICT,
         ) from error

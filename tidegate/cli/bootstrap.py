@@ -74,7 +74,7 @@ def print_bootstrap(
 
 
 def checked(
-    fleet: str, node: str, xds: Sequence[str]
+    fleet: str, node: str, xds: Sequence[str], *, what: str = "this is no bootstrap"
 ) -> tuple[str, str, list[tuple[str, int] | str]]:
     """Gives the ids of a fleet and of a node in it, and the control planes' addresses.
 
@@ -82,6 +82,7 @@ def checked(
         fleet: an id or a full name.
         node: an id or a full name.
         xds: each `host:port`, `[v6]:port` or `unix:/path`.
+        what: fails then, in words.
 
     Raises:
         CommandError: something of it is not right; all that is is named.
@@ -89,8 +90,9 @@ def checked(
     fleet_id = leaf(fleet) if FLEET.parse(fleet) else fleet
     node_id = leaf(node) if NODE.parse(node) else node
     wrong = [
-        f"{word!r}: an id is lower-case letters, digits and hyphens, a letter first, at most 63"
-        for word in (fleet_id, node_id)
+        f"{which} {word!r}: an id is lower-case letters, digits and hyphens, a letter first,"
+        " at most 63"
+        for which, word in (("fleet", fleet_id), ("node", node_id))
         if not ID_PATTERN.match(word)
     ]
     addresses = {each: address_of(each) for each in xds}
@@ -100,7 +102,7 @@ def checked(
         if address is None
     ]
     if wrong:
-        raise CommandError("this is no bootstrap", why=wrong)
+        raise CommandError(what, why=wrong)
     return fleet_id, node_id, [each for each in addresses.values() if each is not None]
 
 
