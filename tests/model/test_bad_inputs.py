@@ -103,6 +103,11 @@ GOOD_CHANGES = [
         id="our-cookie-named",
     ),
     pytest.param(
+        # The application sets it, behind who ends its clients' TLS.
+        replace(VIP, session_persistence=persistence("APP_COOKIE", "__Host-session")),
+        id="cookie-of-an-application-that-knows-of-tls",
+    ),
+    pytest.param(
         replace(VIP, protocol=Protocol.TCP, session_persistence=persistence("SOURCE_IP")),
         id="source-ip-on-tcp",
     ),

@@ -9,11 +9,13 @@ from lbaas.model.objects import Pool, SessionPersistence, Vip
 from lbaas.model.rules.addresses import check_vip_address
 from lbaas.model.rules.bounds import lasting, unlimited_or, within
 from lbaas.model.rules.member import MAX_PORT
-from lbaas.model.rules.text import check_cookie_name, check_described
+from lbaas.model.rules.text import check_cookie_name, check_described, shown
 
 MAX_TTL = timedelta(days=400)
 """Browsers keep no cookie longer (RFC 6265bis, 5.5)."""
 _COOKIES = frozenset({SessionPersistenceType.HTTP_COOKIE, SessionPersistenceType.APP_COOKIE})
+_SECURE_ONLY = ("__host-", "__secure-")
+"""Cookie name prefixes, in any case, that browsers take over TLS alone (RFC 6265bis, 4.1.3)."""
 
 
 def check_vip(vip: Vip) -> tuple[Violation, ...]:
@@ -86,6 +88,17 @@ def _check_cookie(persistence: SessionPersistence) -> tuple[Violation, ...]:
                 field,
                 "has no meaning for SOURCE_IP: leave it out, or use a cookie type",
                 "NOT_APPLICABLE",
+            ),
+        )
+    ours = persistence.type is SessionPersistenceType.HTTP_COOKIE
+    if ours and name.lower().startswith(_SECURE_ONLY):
+        # Browsers drop it in silence, and nobody would be kept.
+        return (
+            Violation(
+                field,
+                f"{shown(name)} cannot be set over HTTP: browsers take cookies that begin with"
+                " '__Host-' or '__Secure-' over TLS alone; choose another name",
+                "INVALID_COOKIE_NAME",
             ),
         )
     if name:
