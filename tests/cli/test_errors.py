@@ -29,6 +29,52 @@ def test_every_violation_is_shown_with_its_field(run, api):
     ]
 
 
+@pytest.mark.parametrize(
+    ("command", "method", "field", "called"),
+    [
+        ("monitor create c --type http", "Create", "timeout", "--check-timeout"),
+        ("monitor update c --delay 1s", "Update", "timeout", "--check-timeout"),
+        ("monitor create c --type http", "Create", "expected_codes", "--expect"),
+        ("monitor create c --type http", "Create", "url_path", "--path"),
+        ("monitor create c --type http", "Create", "max_retries", "--max-retries"),
+        ("monitor create c --type http", "Create", "type", "--type"),
+        ("monitor create c --type http", "Create", "labels[a b]", "--label"),
+        # No option sets these.
+        ("monitor create c --type http", "Create", "health_monitor_id", "health_monitor_id"),
+        ("monitor create c --type http", "Create", "wait", "wait"),
+    ],
+)
+def test_a_field_is_called_as_the_option_that_sets_it(run, api, command, method, field, called):
+    wrong = details.BadRequest.FieldViolation(field=field, description="is wrong")
+    api.answer(
+        f"HealthMonitorService/{method}HealthMonitor",
+        Refusal(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "wrong",
+            (details.BadRequest(field_violations=[wrong]),),
+        ),
+    )
+    ran = run(f"tidegate {command}")
+    assert ran.err.splitlines()[0].split(": ", 2)[2].startswith(f"{called}: is wrong")
+
+
+@pytest.mark.parametrize(
+    ("field", "called"),
+    [
+        ("session_persistence.cookie_name", "--persistence"),
+        ("session_persistence.ttl", "--persistence-ttl"),
+        ("connection_limit", "--connection-limit"),
+        ("vip_id", "vip_id"),
+    ],
+)
+def test_a_part_of_a_field_is_called_as_the_option_of_the_whole(run, api, field, called):
+    wrong = details.BadRequest.FieldViolation(field=field, description="is wrong")
+    bad = details.BadRequest(field_violations=[wrong])
+    api.answer("VipService/CreateVip", Refusal(grpc.StatusCode.INVALID_ARGUMENT, "", (bad,)))
+    ran = run("tidegate vip create web --pool web --port 80 --protocol http")
+    assert f"vip create: {called}: is wrong" in ran.err
+
+
 def test_what_does_not_exist_is_exit_3_with_the_name_that_is_most_like_it(run, api):
     missing = details.ResourceInfo(resource_type="pool", resource_name="projects/acme/pools/wbe")
     api.answer(

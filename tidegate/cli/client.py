@@ -1,7 +1,7 @@
 """Calls to the API in proto3 JSON. Imported only when a call is made: grpc costs 90 ms."""
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import grpc
 from google.protobuf import json_format
@@ -62,15 +62,17 @@ def message_of(method: str, request: JsonObject) -> Message:
 class Client:
     """A connection to the API for one command."""
 
-    def __init__(self, server: str, *, command: str) -> None:
+    def __init__(self, server: str, *, command: str, options: Collection[str] = ()) -> None:
         """Connects when the first call is made.
 
         Args:
             server: `host:port` or `unix:/path`.
             command: the command as typed, for the errors' texts.
+            options: the command's own, for the same.
         """
         self._server = server
         self._command = command
+        self._options = options
         self._channel = grpc.insecure_channel(server, options=_OPTIONS)
 
     def close(self) -> None:
@@ -132,7 +134,13 @@ class Client:
             answers.cancel()  # type: ignore[no-untyped-call]
 
     def _refusal(self, error: grpc.RpcError, request: JsonObject) -> CommandError:
-        return refusal(error, server=self._server, command=self._command, request=request)
+        return refusal(
+            error,
+            server=self._server,
+            command=self._command,
+            request=request,
+            options=self._options,
+        )
 
 
 def _serialized(message: Message) -> bytes:

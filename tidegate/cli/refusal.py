@@ -1,6 +1,6 @@
 """A call's error (google.rpc.Status, AIP-193) in words: what, why, and the next command."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import grpc
 from google.protobuf.message import Message
@@ -11,6 +11,7 @@ from grpc_status import rpc_status
 from tidegate.cli.failure import CommandError, Exit
 from tidegate.cli.json_value import JsonObject, text
 from tidegate.cli.nouns import NOUNS, noun_of, short_name
+from tidegate.cli.option_names import option_of
 
 _EXITS = {
     grpc.StatusCode.INVALID_ARGUMENT: Exit.USAGE,
@@ -42,9 +43,17 @@ _AFTER = {
 
 
 def refusal(
-    error: grpc.RpcError, *, server: str, command: str, request: JsonObject
+    error: grpc.RpcError,
+    *,
+    server: str,
+    command: str,
+    request: JsonObject,
+    options: Collection[str] = (),
 ) -> CommandError:
-    """Gives a failed call as the command's error, with every violation."""
+    """Gives a failed call as the command's error, with every violation.
+
+    `options` are the command's own: a field that one of them sets is called by its name.
+    """
     code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
     said = (error.details() if isinstance(error, grpc.Call) else None) or str(error)
     if code is grpc.StatusCode.UNAVAILABLE and not _details(error):
@@ -55,7 +64,7 @@ def refusal(
             code=Exit.UNAVAILABLE,
         )
     details = _details(error)
-    why = _why(details)
+    why = _why(details, options)
     reasons = (each.reason for each in details if isinstance(each, error_details_pb2.ErrorInfo))
     reason = next(reasons, code.name)
     found_not = code is grpc.StatusCode.NOT_FOUND
@@ -99,11 +108,14 @@ def _details(error: grpc.RpcError) -> list[Message]:
     return found
 
 
-def _why(details: Sequence[Message]) -> list[str]:
+def _why(details: Sequence[Message], options: Collection[str]) -> list[str]:
     lines: list[str] = []
     for each in details:
         if isinstance(each, error_details_pb2.BadRequest):
-            lines += [f"{v.field}: {v.description}" for v in each.field_violations]
+            lines += [
+                f"{option_of(wrong.field, options)}: {wrong.description}"
+                for wrong in each.field_violations
+            ]
     return lines
 
 

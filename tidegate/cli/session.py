@@ -44,6 +44,7 @@ class Session:
     wait: Wait | None = None
     timeout: float = 60.0
     dry_run: bool = False
+    options: frozenset[str] = frozenset()
 
     @cached_property
     def server(self) -> str:
@@ -90,7 +91,7 @@ class Session:
         """Gives the connection to the API."""
         from tidegate.cli.client import Client  # noqa: PLC0415 - grpc and protobuf cost 90 ms
 
-        return Client(self.server, command=self.command)
+        return Client(self.server, command=self.command, options=self.options)
 
     def close(self) -> None:
         """Ends the connection, if there is one."""

@@ -10,6 +10,7 @@ import typer
 
 from tidegate.cli.durations import seconds
 from tidegate.cli.failure import CommandError, Exit
+from tidegate.cli.option_names import options_of
 from tidegate.cli.session import Session, ShownInstead, Wait
 from tidegate.cli.shown import Show
 from tidegate.cli.table import Format, Look, tell
@@ -101,9 +102,10 @@ def verb(
         @wraps(work)
         def run(**options: object) -> None:
             taken = {key: options.pop(key) for key in common if key in options}
-            finish(lambda: _run(work, words, taken, options))
+            finish(lambda: _run(work, _session(words, taken, known), options))
 
         own = list(inspect.signature(work, eval_str=True).parameters.values())[1:]
+        known = options_of(own)
         extra = [
             inspect.Parameter(
                 key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
@@ -118,10 +120,7 @@ def verb(
     return register
 
 
-def _run(
-    work: Callable[..., None], words: str, common: dict[str, object], own: dict[str, object]
-) -> None:
-    session = _session(words, common)
+def _run(work: Callable[..., None], session: Session, own: dict[str, object]) -> None:
     try:
         work(session, **own)
     finally:
@@ -151,7 +150,7 @@ def _epilog(example: str) -> str:
     return f"\b\nExample:\n{shown}"
 
 
-def _session(words: str, options: dict[str, object]) -> Session:
+def _session(words: str, options: dict[str, object], known: frozenset[str]) -> Session:
     columns = options.get("column")
     output = options.get("output", Format.TABLE)
     show = options.get("show")
@@ -169,4 +168,5 @@ def _session(words: str, options: dict[str, object]) -> Session:
         wait=wait if isinstance(wait, Wait) else None,
         timeout=seconds(str(options.get("timeout", "60s")), option="--timeout"),
         dry_run=bool(options.get("dry_run", False)),
+        options=known,
     )
