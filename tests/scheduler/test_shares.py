@@ -133,8 +133,13 @@ class Fleet(RuleBasedStateMachine):
     def send(self, name):
         node = self.nodes.get(name)
         granted = self.allotment.granted.get(name)
-        if node and node.connected and node.word is node.answer is None and node.told != granted:
-            node.word = granted
+        if node and node.connected and node.word is node.answer is None:
+            if node.told != granted:
+                node.word = granted
+            elif node.told is not None:
+                # There and back before it was sent: the stream says that it holds what is wanted.
+                self.allotment.confirmed(name, node.told)
+                self.settle()
 
     @rule(name=NODES)
     def hear(self, name):

@@ -100,6 +100,28 @@ async def test_nodes_that_come_and_go_are_counted_anew(world: World):
     assert await unreachable(world) == {M1}  # the other does not count
 
 
+@pytest.mark.parametrize("what", ["its agent is started anew", "its Envoy is started anew"])
+async def test_a_node_that_begins_anew_does_not_leave_the_word_to_one_with_a_broken_path(
+    world: World, what: str
+):
+    agents = await pinged(world, 2)
+    agents[0].report(pings=DOWN1)
+    await settle(world)
+    if what.startswith("its agent"):
+        agents[1].session.close()
+        agents[1].connect()
+        await agents[1].told()
+        agents[1].report({M1: UP}, whole=True)  # it has sent no ping yet
+    else:
+        agents[1].report(running=False)
+    world.now += 1
+    await settle(world)
+    assert await unreachable(world) == set()
+    agents[1].report({M1: UP}, pings=DOWN1)
+    await settle(world)
+    assert await unreachable(world) == {M1}
+
+
 async def test_without_anybody_who_reports_the_last_verdict_stays(world: World):
     agents = await pinged(world, 1)
     agents[0].report(pings=DOWN1)
@@ -222,9 +244,12 @@ async def test_a_pool_that_waits_for_ping_is_placed_when_an_agent_can(world: Wor
     assert POOL in world.renderings.pools
 
 
-@given(st.lists(st.booleans()))
-def test_the_quorum_is_more_than_half(verdicts):
-    up = quorum(verdicts)
-    assert (up is None) == (not verdicts)
-    if verdicts:
-        assert up == (verdicts.count(False) <= verdicts.count(True))
+@given(st.lists(st.booleans()), st.integers(0, 5))
+def test_the_quorum_is_more_than_half_of_those_who_will_have_a_word(verdicts, undecided):
+    up = quorum(verdicts, undecided=undecided)
+    ends = [verdicts + [word] * undecided for word in (True, False)]
+    certain = {end.count(False) <= end.count(True) for end in ends}
+    if not verdicts or len(certain) > 1:
+        assert up is None
+    else:
+        assert up is certain.pop()

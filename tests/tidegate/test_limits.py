@@ -330,3 +330,14 @@ async def test_nothing_is_kept_of_a_node_that_is_gone(world: World):
     await world.settle()
     assert set(world.limits._fleets["edge"].told) == {"n1"}
     assert world.cache.snapshot("edge", "n2").get(LIMITS) is None
+
+
+async def test_a_share_that_is_there_and_back_before_it_was_sent_is_given_to_others(world: World):
+    (first,) = await fleet_of(world, 1, limit=7)
+    second = world.node("n2")
+    await world.write(limited(13))
+    await world.catch_up()  # the first is granted 13, and has not been told yet
+    world.connect(second)
+    world.talk(second)  # it counts, so the first goes back to 7
+    await world.settle()
+    assert {share(first), share(second)} == {6, 7}

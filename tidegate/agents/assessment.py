@@ -102,6 +102,7 @@ class Assessment:
         return Judges(
             nodes=sorted((each for each in heard if each.judges), key=lambda each: each.name),
             silence=silence,
+            pinging=[each for each in heard if not each.hello.ping_refusal],
         )
 
     def _judge(self, pool: WatchedPool) -> None:

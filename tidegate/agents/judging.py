@@ -14,10 +14,14 @@ from tidegate.agents.specs import Ping, Specs, WatchedMember, WatchedPool, Watch
 
 @dataclass(frozen=True, slots=True)
 class Judges:
-    """The nodes whose word counts for a pool, sorted by name, and what to say if nobody does."""
+    """The nodes whose word counts for a pool, sorted by name, and what to say if nobody does.
+
+    `pinging`: those whose agents can ping; an agent does, whether its node's Envoy runs or not.
+    """
 
     nodes: Sequence[AgentNode]
     silence: Health
+    pinging: Sequence[AgentNode] = ()
 
 
 @dataclass(slots=True)
@@ -155,7 +159,8 @@ def _judge_pings(pool: WatchedPool, member: WatchedMember, judges: Judges, judge
     """Finds what most nodes say by PING, where the store has something else or nothing."""
     for monitor in pool.ping_monitors:
         pair = (member.name, monitor)
-        said = [each.ping(pool.name, pair) for each in judges.nodes]
-        up = quorum([each.up for each in said if each is not None])
+        said = [each.ping(pool.name, pair) for each in judges.pinging]
+        known = [each.up for each in said if each is not None]
+        up = quorum(known, undecided=len(said) - len(known))
         if up is not None and pool.settled.get(pair) is not up:
             pool.settled[pair] = judged.pings[pair] = up
