@@ -160,6 +160,10 @@ class Feedback:
         """Gives what a node (by its id) of a fleet (by its id) refuses."""
         return self._refusals.at(fleet, node)
 
+    def rejection(self, node: TrackedNode, key: Key) -> Rejection | None:
+        """Gives what a node refuses of a resource, or None; at once, however many there are."""
+        return self._refusals.of(node.fleet, node_id(node.name), key)
+
     # -- what the streams say (xds.cache.Observer) -----------------------------------------
 
     def opened(self, stream: NodeStream) -> None:

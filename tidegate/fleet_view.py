@@ -178,8 +178,7 @@ class StreamsFleetView:
             for place in self._renderings.places_of(vip)
             if place.key == Key(LISTENER, vip)
             for node in self._nodes.counted(place.fleet)
-            for each in self._feedback.rejections_at(place.fleet, node_id(node.name))
-            if Key(each.type_url, each.resource) == place.key and not each.last_good
+            if (each := self._feedback.rejection(node, place.key)) and not each.last_good
         }
 
     def traffic(self, name: str) -> TrafficView | None:

@@ -62,6 +62,10 @@ class Refusals:
         name = f"fleets/{fleet}"
         return [each for (f, n, _), each in self._rejections.items() if f == name and n == node]
 
+    def of(self, fleet: str, node: str, key: Key) -> Rejection | None:
+        """Gives what a node (by its id) of a fleet (by its id) refuses of a resource, or None."""
+        return self._rejections.get((f"fleets/{fleet}", node, key))
+
     def add(self, stream: NodeStream, refused: RejectedVersion) -> None:
         """Takes that a node refused a version, with Envoy's own words."""
         outbox = self._outbox()

@@ -10,6 +10,7 @@ from lbaas.store import members, pools, vips
 from tests.store import make
 from tests.tidegate.agents import DOWN, M1, M2, PENDING, START, TCP, UP, Agent, Heard, health
 from tests.tidegate.world import POOL, VIP, World, listener
+from tidegate.agents import assessment
 from tidegate.agents.hub import GRACE
 from tidegate.agents.observations import WHOLE_SECONDS
 
@@ -201,6 +202,20 @@ async def test_a_node_that_no_longer_counts_judges_nobody(world: World, two):
     world.connect(world.nodes[0])
     await world.settle()
     assert health(world, M1) == ("DEGRADED", "MONITOR_FAILED")
+
+
+async def test_a_slice_ends_by_the_work_that_pools_make_not_by_their_number(
+    world: World, two, monkeypatch
+):
+    other = make.pool("projects/acme/pools/other")
+    await world.write(lambda tx: pools.create(tx, other))
+    await world.settle()
+    look(world)
+    monkeypatch.setattr(assessment, "WORK", 4)  # two members on two nodes
+    for name in (POOL, other.name):
+        world.agents.assessment.mark(name)
+    assert world.agents.assessment.look()
+    assert not world.agents.assessment.look()
 
 
 async def test_what_an_agent_says_of_strangers_is_passed_over(world: World, two):

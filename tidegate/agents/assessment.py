@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 
 from lbaas.model.enums import OperatingStatus
 from lbaas.model.health import NO_AGENT, NOT_PLACED, Health
@@ -19,7 +20,10 @@ from tidegate.agents.specs import Ping, Specs, WatchedPool
 from tidegate.nodes import NodeRegister
 
 SLICE = 100
-"""How many pools are looked at before others have their turn: 15 ms at 10 members on two nodes."""
+"""How many pools are looked at, at most, before others have their turn."""
+
+WORK = 2000
+"""How many findings (members, each by each node) end a slice: some 15 ms, whoever's pools."""
 
 SILENT = Health(
     status=OperatingStatus.UNKNOWN,
@@ -105,10 +109,13 @@ class Assessment:
             pinging=[each for each in heard if not each.hello.ping_refusal],
         )
 
-    def _judge(self, pool: WatchedPool) -> None:
-        judged = judge(pool, self._judges(pool))
+    def _judge(self, pool: WatchedPool) -> int:
+        """Judges a pool; gives how many findings that took."""
+        judges = self._judges(pool)
+        judged = judge(pool, judges)
         self._changed |= judged.changed
         self._pings(judged.pings)
+        return len(pool.members) * max(1, len(judges.nodes))
 
     def _look_at_monitors(self, monitors: Iterable[str]) -> None:
         for name in monitors:
@@ -122,12 +129,14 @@ class Assessment:
 
     def look(self) -> bool:
         """Looks at a slice of what is new, and tells the feed; gives whether there is more."""
-        turn = [pool for pool, _ in zip(list(self._dirty), range(SLICE), strict=False)]
         monitors, self._dirty_monitors = self._dirty_monitors, set()
-        for name in turn:
+        work = 0
+        for name in list(islice(self._dirty, SLICE)):
+            if work >= WORK:
+                break
             del self._dirty[name]
             if (pool := self._specs.pools.get(name)) is not None:
-                self._judge(pool)
+                work += self._judge(pool)
                 monitors.update(each.name for each in pool.monitors)
         self._look_at_monitors(monitors)
         if self._changed:
