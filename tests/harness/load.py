@@ -11,8 +11,7 @@ from tests.harness.http_client import Connection, Reply
 class Load:
     """HTTP/1.1 workers against one address, from `start` to `stop`.
 
-    Keep-alive workers reopen after `connection: close`, and after `life` requests if that is not
-    0; the others open a connection per request.
+    Keep-alive workers reopen after `connection: close`; the others open a connection per request.
     A request fails if it is refused, broken, late or answered with another status than 200.
 
     Attributes:
@@ -29,14 +28,12 @@ class Load:
         pause: float = 0.02,
         path: str = "/",
         patience: float = 10.0,
-        life: int = 0,
         connect: Callable[[str], Awaitable[Connection]] = Connection.open,
     ) -> None:
         self._address = address
         self._path = path
         self._pause = pause
         self._patience = patience
-        self._life = life
         self._connect = connect
         self._keep_alive = keep_alive
         self._per_request = per_request
@@ -89,16 +86,13 @@ class Load:
 
     async def _work(self, *, keep_alive: bool) -> None:
         connection: Connection | None = None
-        asked = 0
         try:
             while not self._stopping.is_set():
                 try:
                     async with asyncio.timeout(self._patience):
                         if connection is None:
-                            connection, asked = await self._connect(self._address), 0
-                        asked += 1
-                        last = not keep_alive or asked == self._life
-                        reply = await connection.request(self._path, close=last)
+                            connection = await self._connect(self._address)
+                        reply = await connection.request(self._path, close=not keep_alive)
                 except (OSError, EOFError) as error:  # a TimeoutError is an OSError
                     self.failures[type(error).__name__] += 1
                     reply = None
@@ -106,7 +100,7 @@ class Load:
                     self._count(reply)
                 if self.total >= self._goal:
                     self._reached.set()
-                if connection is not None and (reply is None or reply.closes or last):
+                if connection is not None and (reply is None or reply.closes or not keep_alive):
                     await connection.close()
                     connection = None
                 await asyncio.sleep(self._pause)
