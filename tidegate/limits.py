@@ -108,6 +108,7 @@ class Limits:
             if move.new is not None
             for vip, limit in move.new.limits.items()
             for fleet in move.fleets
+            if Place(fleet, Key(LISTENER, vip)) in move.new.resources
         }
         listening = {place for move in moves if move.new for place in move.new.resources}
         listened = {place for move in moves if move.old for place in move.old.resources}
