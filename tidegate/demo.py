@@ -33,7 +33,7 @@ _LOOPBACK = "127.0.0.1"
 _LIMIT = 100
 _SECOND = Duration(seconds=1)
 _DRAIN = Duration(seconds=5)
-_JOINED_WITHIN = 30.0
+_JOINED_WITHIN = 20.0
 _ONLINE_WITHIN = 30.0
 _NOTICED_WITHIN = 1.0
 
@@ -86,16 +86,13 @@ async def _demo(*, once: bool) -> None:
                 plane, scene = await _story(folder, ending, watch)
                 for task in watching:
                     task.cancel()
-        except* DemoFailure as group:
+        except BaseExceptionGroup as group:
             raise _first(group) from group
         if once:
             say("\nall of it was checked and is as it should be")
             return
         to_try(plane.api, scene.address, jar=folder / "jar", member=scene.members[0].name)
-        async with asyncio.TaskGroup() as tasks:
-            for child in children:
-                tasks.create_task(_tell_the_end_of(child))
-            await asyncio.Event().wait()
+        await asyncio.gather(*map(_tell_the_end_of, children), asyncio.Event().wait())
 
 
 async def _story(
@@ -238,11 +235,11 @@ async def _folder() -> AsyncIterator[Path]:
     except DemoFailure as failure:
         kept = f"logs are kept in {folder}: {', '.join(_logs(folder))}"
         raise DemoFailure(failure.what, [*failure.why, kept]) from failure
+    except (asyncio.CancelledError, BrokenPipeError):
+        shutil.rmtree(folder)  # it was ended, or nobody reads any more what it tells
+        raise
     except Exception as error:
         error.add_note(f"logs are kept in {folder}")
-        raise
-    except BaseException:
-        shutil.rmtree(folder)
         raise
     else:
         shutil.rmtree(folder)
@@ -252,7 +249,7 @@ def _logs(folder: Path) -> Sequence[str]:
     return sorted(str(each.relative_to(folder)) for each in folder.rglob("*.log"))
 
 
-def _first(group: BaseExceptionGroup[DemoFailure]) -> DemoFailure:
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Gives the failure of several that came first."""
     one = group.exceptions[0]
     return _first(one) if isinstance(one, BaseExceptionGroup) else one

@@ -84,5 +84,9 @@ def _ready(node: fleet_pb2.Node) -> bool:
 
 
 def _words(node: fleet_pb2.Node) -> str:
-    agent = "its agent reports" if node.agent.connected else "its agent does not report"
-    return f"{fleet_pb2.NodeState.Code.Name(node.state)}, {agent}"
+    state = fleet_pb2.NodeState.Code.Name(node.state)
+    if not node.agent.connected:
+        return f"{state}, its agent does not report"
+    if not node.agent.envoy_running:
+        return f"{state}, its agent reports that its Envoy does not run"
+    return f"{state}, its agent reports"

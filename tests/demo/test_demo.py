@@ -150,6 +150,16 @@ async def test_it_stays_until_a_signal_and_ends_all_it_started(end):
         assert nothing_left(folder)
 
 
+async def test_when_nobody_reads_any_more_it_ends_all_it_started():
+    async with demo("--once") as process:
+        folder = folder_of(await told_until(process, "fleet edge"))
+        process.stdout._transport.close()  # what `| head` does
+        err = await asyncio.wait_for(process.stderr.read(), ENDS_WITHIN)
+        await process.wait()
+        assert b"Traceback" not in err
+        assert nothing_left(folder)
+
+
 async def test_interrupted_before_all_was_checked_is_not_a_success():
     async with demo("--once") as process:
         folder = folder_of(await told_until(process, "control plane"))
@@ -208,7 +218,7 @@ async def test_a_process_that_is_killed_is_named_and_leaves_nothing_running(word
 
 
 async def test_what_the_environment_tells_other_agents_is_not_for_these():
-    env = {"TIDEGATE_AGENT_LEAVE_RUNNING": "1", "TIDEGATE_SERVER": "127.0.0.1:1"}
+    env = {"TIDEGATE_AGENT_ENVOY": "/nowhere/envoy", "TIDEGATE_SERVER": "127.0.0.1:1"}
     async with demo("--once", **env) as process:
         folder = folder_of(await told_until(process, "fleet edge"))
         process.terminate()
