@@ -63,6 +63,11 @@ class Drains:
             for name, end in due.items():
                 self._add(name, end)
             await asyncio.sleep(RETRY_SECONDS)
+        except Exception:
+            # A defect of ours, in one member perhaps: it must not keep the others, and us, from it.
+            log.exception("drains could not be ended", members=len(due))
+            for name, end in due.items() if len(due) > 1 else ():
+                await self._end({name: end})
 
     def _add(self, name: str, end: datetime) -> None:
         self._ends[name] = end

@@ -218,6 +218,26 @@ async def test_a_slice_ends_by_the_work_that_pools_make_not_by_their_number(
     assert not world.agents.assessment.look()
 
 
+async def test_a_pool_that_cannot_be_judged_keeps_no_other_from_it(world: World, two, monkeypatch):
+    other = make.pool("projects/acme/pools/other")
+    await world.write(lambda tx: pools.create(tx, other))
+    await world.settle()
+    look(world)
+    heard = Heard(world.store)
+    judging = assessment.judge
+
+    def broken(pool, judges):
+        if pool.name == other.name:
+            raise ValueError("a defect")
+        return judging(pool, judges)
+
+    monkeypatch.setattr(assessment, "judge", broken)
+    world.agents.assessment.mark(other.name)
+    two[0].report({M1: FAILS})
+    look(world)
+    assert M1 in await heard.names()
+
+
 async def test_what_an_agent_says_of_strangers_is_passed_over(world: World, two):
     strangers = {"projects/acme/pools/none/members/x": DOWN, f"{POOL}/members/none": DOWN, "": DOWN}
     two[0].report(strangers, pings={("x", "y"): False}, whole=True)

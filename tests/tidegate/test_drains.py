@@ -99,3 +99,33 @@ async def test_the_clock_ends_drains_by_itself(world: World):
     finally:
         clock.cancel()
         feed.close()
+
+
+async def test_a_member_whose_drain_cannot_be_ended_keeps_no_other_from_it(
+    world: World, monkeypatch
+):
+    await draining(world, 0.1)
+    bad = make.member(2, drain_timeout=timedelta(seconds=0.1))
+    await world.write(lambda tx: members.create(tx, bad))
+    await world.settle()
+    ending = members.end_drains
+
+    def broken(tx, names):
+        if bad.name in names:
+            raise ValueError("a defect")
+        return ending(tx, names)
+
+    monkeypatch.setattr(members, "end_drains", broken)
+    await world.write(lambda tx: [members.delete(tx, each) for each in (bad.name, MEMBER)])
+    await world.catch_up()
+    clock = asyncio.create_task(world.drains.run())
+    feed = world.store.feed.subscribe()
+    try:
+        async with asyncio.timeout(10):
+            while not (await world.get(MEMBER)).drained:
+                await feed.get()
+        assert not clock.done()
+        assert not (await world.get(bad.name)).drained
+    finally:
+        clock.cancel()
+        feed.close()

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
+import structlog
+
 from lbaas.model.enums import OperatingStatus
 from lbaas.model.health import NO_AGENT, NOT_PLACED, Health
 from lbaas.model.names import HEALTH_MONITOR
@@ -18,6 +20,8 @@ from tidegate.agents.judging import (
 from tidegate.agents.observations import AgentNode
 from tidegate.agents.specs import Ping, Specs, WatchedPool
 from tidegate.nodes import NodeRegister
+
+log = structlog.get_logger("tidegate.agents")
 
 SLICE = 100
 """How many pools are looked at, at most, before others have their turn."""
@@ -136,7 +140,11 @@ class Assessment:
                 break
             del self._dirty[name]
             if (pool := self._specs.pools.get(name)) is not None:
-                work += self._judge(pool)
+                try:
+                    work += self._judge(pool)
+                except Exception:
+                    # A defect of ours: one pool must not keep the others, and us, from going on.
+                    log.exception("the health of a pool could not be found", pool=name)
                 monitors.update(each.name for each in pool.monitors)
         self._look_at_monitors(monitors)
         if self._changed:
