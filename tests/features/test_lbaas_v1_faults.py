@@ -416,7 +416,12 @@ async def test_13_statistics_count_what_was_served(tmp_path):
 async def test_14_the_pools_of_a_fleet_that_died_are_served_by_another(tmp_path):
     """A dead agent's pools were dead for ever."""
     soon = timedelta(seconds=0.5)
-    times = {"lost_after": soon, "fleet_dead_after": soon, "move_overlap": soon}
+    times = {
+        "lost_after": soon,
+        "fleet_dead_after": soon,
+        "move_overlap": soon,
+        "listener_drain": soon,
+    }
     async with world(tmp_path, **times) as (plane, client, (envoy,)), servers(1) as members:
         _, address = await serving(client, members)
         await client.fleet("spare")
