@@ -112,7 +112,11 @@ class Vip(_message.Message):
     """What clients speak. Required; must equal the pool's protocol, and never changes."""
     connection_limit: _builtins.int
     """How many connections the VIP holds at once, over all nodes of the fleet: 1 or more, or -1 for
-    no limit. Default -1.
+    no limit. Default -1. Each node takes its share, so a client may be refused by one node while
+    another has room; refused is a connection that is accepted and closed at once. A change ends no
+    connection: those over a lowered limit end by themselves, as do those over a node's share when
+    shares are split anew because nodes come or go. While the pool moves to another fleet each of
+    the two fleets holds the whole limit.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -142,7 +146,9 @@ class Vip(_message.Message):
 
     @_builtins.property
     def node_connection_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeConnectionLimit]:
-        """The part of the limit that each node holds now. Empty without a limit."""
+        """The part of the limit that each node is allowed now; together never more than the limit on a
+        fleet because of a change. Empty without a limit.
+        """
 
     def __init__(
         self,
