@@ -252,7 +252,7 @@ class Reconcile:
         """Gives a placed pool's rendering, None for a pool that is gone or has no place.
 
         While it moves it is rendered on both fleets: the new one is live before the old one
-        lets go.
+        lets go. A listener that is removed drains, and what it leads to stays for as long.
         """
         if tree is None or tree.pool.placement is None:
             return None
@@ -268,6 +268,9 @@ class Reconcile:
             Place(_fleet_id(fleet.name), key): rendered
             for fleet in fleets
             for key, rendered in translate(tree, fleet).items()
+            if not (
+                placement.closing and fleet.name == placement.leaving and key.type_url == LISTENER
+            )
         }
         listening = {place.key.name for place in resources if place.key.type_url == LISTENER}
         return PoolRendering(
