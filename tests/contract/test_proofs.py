@@ -15,7 +15,9 @@ def test_each_command_finds_its_tests(command: str):
     names = [
         name
         for path in paths.split()
-        for name in re.findall(r"^(?:async )?def (test_\w+)", (ROOT / path).read_text(), re.M)
+        for name in re.findall(
+            r"^(?:async )?def (test_\w+)", (ROOT / path).read_text(), re.MULTILINE
+        )
     ]
     assert names
     for word in chosen.strip('"').split(" or "):

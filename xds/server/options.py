@@ -35,7 +35,7 @@ class ServerOptions:
         return [
             ("grpc.keepalive_time_ms", round(self.keepalive_interval * 1000)),
             ("grpc.keepalive_timeout_ms", round(self.keepalive_timeout * 1000)),
-            # By the line above alone a client that had vanished was not noticed in 60 s (grpcio 1.85).
+            # By the line above alone a client that had vanished was not noticed in 60 s (1.85).
             ("grpc.http2.ping_timeout_ms", round(self.keepalive_timeout * 1000)),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.max_pings_without_data", 0),
