@@ -83,7 +83,7 @@ class TrafficSample:
 class AgentReport:
     """A batch from one agent. What is not named in it is as it was in the report before.
 
-    `envoy_start` is when the Envoy started that `traffic` is of (exact to 2 s). `whole`: the
+    `envoy_start` is when the Envoy started that `traffic` is of (exact to a second). `whole`: the
     observations and pings are all there are; what is not named is not known.
     `warming` replaces what was said before.
     """

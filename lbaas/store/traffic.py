@@ -22,8 +22,8 @@ from lbaas.store.tables import COUNTERS
 from lbaas.store.tables import traffic as table
 from lbaas.store.transaction import Transaction
 
-SAME_START = timedelta(seconds=3)
-"""Two starts of an Envoy that are nearer than this are one: agents know it to two seconds."""
+SAME_START = timedelta(seconds=1.5)
+"""Two starts of an Envoy that are nearer than this are one: Envoy tells its age in whole seconds."""
 
 NO_NODE = ""
 """The node of what is kept of nodes that are gone for good."""

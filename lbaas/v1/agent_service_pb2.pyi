@@ -111,7 +111,7 @@ class AgentReport(_message.Message):
 
     @_builtins.property
     def envoy_start_time(self) -> _timestamp_pb2.Timestamp:
-        """When that Envoy started, exact to two seconds: from then on `traffic` was counted."""
+        """When that Envoy started, exact to a second: from then on `traffic` was counted."""
 
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberObservation]:

@@ -81,7 +81,7 @@ async def test_an_envoy_that_is_started_anew_counts_on(world: World):
     assert requests(world, POOL) == 90  # nothing was said of it since
     one.report(traffic={VIP: counted(5)})
     assert requests(world) == 112
-    one.start = LATER + timedelta(seconds=2)  # the same, as far as an agent can tell
+    one.start = LATER + timedelta(seconds=1)  # the same, as far as an agent can tell
     one.report(traffic={VIP: counted(6)})
     assert requests(world) == 113
 

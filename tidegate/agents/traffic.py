@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from lbaas.model.objects import EPOCH
 from lbaas.model.reports import Traffic, TrafficSample
 
-SAME_START = timedelta(seconds=3)
-"""Two starts of an Envoy that are nearer than this are one: agents know it to two seconds."""
+SAME_START = timedelta(seconds=1.5)
+"""Two starts of an Envoy that are nearer than this are one: Envoy tells its age in whole seconds."""
 
 COUNTERS = tuple(
     each.name for each in dataclasses.fields(Traffic) if each.name != "active_connections"
