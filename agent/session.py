@@ -25,6 +25,9 @@ APART: Final = 0.1
 CONNECT_SECONDS: Final = 5.0
 """How long a control plane may take until it answers the hello, before the next one is tried."""
 
+SAY_AGAIN: Final = 60.0
+"""Seconds until the same reason for having no control plane is logged again."""
+
 OPTIONS: Final = (
     # A control plane whose host is gone is noticed within 15 s (without the ping timeout after
     # 70, grpcio 1.85), and no firewall forgets an idle stream.
@@ -77,6 +80,7 @@ class Session:
         self._take = take
         self._channel = channel
         self._backoff = backoff or Backoff(first=0.2, last=5.0, well=10.0)
+        self._said: dict[tuple[str, str, str], float] = {}
 
     async def run(self) -> None:
         """Connects, reports and listens, again and again, until cancelled."""
@@ -110,10 +114,19 @@ class Session:
             why = f"{error.code().name}: {error.details()}"
         except TimeoutError:
             why = f"no answer in {CONNECT_SECONDS:g} s"
+        except asyncio.InvalidStateError:
+            why = "the stream ended"  # between two reports: so grpc shows a write after the end
         if greeted.is_set():
             what = "disconnected from the control plane"
-        log.warning(what, address=address, why=why)
+        self._say(what, address, why)
         return greeted.is_set()
+
+    def _say(self, what: str, address: str, why: str) -> None:
+        # Once a minute while nothing is new: a control plane may be away for days.
+        now = asyncio.get_running_loop().time()
+        if now - self._said.get((what, address, why), now - SAY_AGAIN) >= SAY_AGAIN:
+            self._said[what, address, why] = now
+            log.warning(what, address=address, why=why)
 
     async def _serve(self, stream: Stream, address: str, greeted: asyncio.Event) -> None:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -122,6 +135,7 @@ class Session:
         if not isinstance(spec, AgentSpec):
             return  # it ended the stream without a word
         greeted.set()
+        self._said.clear()
         log.info("connected to the control plane", address=address, pools=len(spec.pools))
         self._take(spec)
         reporting = asyncio.create_task(self._report(stream))
