@@ -146,8 +146,8 @@ def test_why_tells_each_member_that_is_down_its_check_and_who_agrees(run, api):
     since = clock("2031-05-04T14:01:20Z")
     assert run("tidegate why vip/web").out.splitlines() == [
         (
-            "vip/web is DEGRADED: 1 of 3 members is OFFLINE: m3; all 2 nodes have its newest change"
-            f" (since {since})"
+            f"vip/web is DEGRADED since {since}: 1 of 3 members is OFFLINE: m3;"
+            " all 2 nodes have its newest change"
         ),
         f"  member 10.0.0.3:80 (web/m3)  OFFLINE since {since}, all 2 nodes agree",
         "    monitor web-check: GET /healthz every 5s -> HTTP 503, wanted 200",
@@ -403,3 +403,14 @@ def test_fleet_status_says_how_each_agent_is(run, api, agent, cell, words):
     ran = run("tidegate fleet status edge -c AGENT,DETAIL --no-header")
     assert ran.out.split()[0] == cell
     assert words in ran.out
+
+
+def test_status_says_of_what_nobody_reports_though_something_else_is_known(run, api):
+    blind = {**VIP, "operatingStatus": "UNKNOWN", "statusDetail": {"reason": "NO_AGENT"}}
+    off = {**BAD, "operatingStatus": "OFFLINE", "statusDetail": {"reason": "ADMIN_DOWN"}}
+    api.answer("VipService/ListVips", {"vips": [blind]})
+    api.answer("PoolService/ListPools", {})
+    api.answer("MemberService/ListMembers", {"members": [off]})
+    api.answer("HealthMonitorService/ListHealthMonitors", {})
+    said = run("tidegate status").err
+    assert "# whether members are healthy is not known: no agent reports from there" in said

@@ -161,6 +161,24 @@ def test_why_without_a_node_does_not_say_that_every_node_has_it(run, api):
     assert "confirmed" not in out
 
 
+def test_why_tells_nodes_that_are_not_connected_once(run, api):
+    nodes = [
+        {"node": "fleets/edge/nodes/e1", "state": "APPLIED"},
+        {"node": "fleets/edge/nodes/e2", "state": "PENDING", "message": "not connected"},
+    ]
+    resource = {"typeUrl": "type.googleapis.com/x.Cluster", "name": POOL["name"], "nodes": nodes}
+    pool = {"pool": POOL["name"], "placement": POOL["placement"], "resources": [resource] * 3}
+    api.answer(
+        "LoadBalancerService/Explain",
+        {"name": POOL["name"], "status": {"name": POOL["name"]}, "pools": [pool]},
+    )
+    lines = run("tidegate why pool/web").out.splitlines()
+    assert "    3 Envoy resources confirmed by every connected node" in lines
+    assert [line for line in lines if "e2" in line] == [
+        "    not connected, and told nothing new: e2"
+    ]
+
+
 def test_a_bare_name_is_looked_for_among_vips_pools_and_monitors(run, api):
     missing = Refusal(grpc.StatusCode.NOT_FOUND, "no such VIP")
     api.answer("VipService/GetVip", missing)

@@ -136,8 +136,11 @@ def _footer(session: Session, answer: JsonObject, rows: list[JsonObject]) -> Non
     tell(" ".join([head, *(problems or others)]))
     for line in others if problems else ():
         tell(f"# {line}")
-    if all(text(each, "operatingStatus") in {"", "UNKNOWN"} for each in everything):
-        tell("# whether members are healthy is not known here: no node has an agent that reports")
+    blind = [row for row in rows if text(row, "statusDetail.reason") == "NO_AGENT"]
+    if blind:
+        of = "" if len(blind) == len(rows) else f" of {label(text(blind[0], 'name'))}"
+        more = f" and {len(blind) - 1} more" if of and len(blind) > 1 else ""
+        tell(f"# whether members are healthy is not known{of}{more}: no agent reports from there")
 
 
 def _counted(rows: Iterable[JsonObject], word: str) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lbaas.model.names import leaf
 from tidegate.cli.condition import detail, settled
 from tidegate.cli.condition import status as condition
 from tidegate.cli.durations import clock
@@ -24,6 +25,9 @@ _KINDS = {
     "Listener": "listener",
     "RouteConfiguration": "route",
 }
+
+_AWAY = "not connected"
+"""What is said of a resource on a node that has no stream."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -127,8 +131,6 @@ def lines(explanation: JsonObject, health: Sequence[str], *, wide: bool) -> list
     row: JsonObject = status if isinstance(status, dict) else {}
     name = label(text(explanation, "name"))
     told = [f"{name} is {_because(row)}"]
-    if at := text(row, "statusDetail.time"):
-        told[0] += f" (since {clock(at)})"
     told += [f"  {line}" for line in health]
     pools = objects(explanation, "pools")
     for pool in pools:
@@ -149,8 +151,9 @@ def _unknown(row: JsonObject) -> str:
 
 
 def _because(row: JsonObject) -> str:
+    since = f" since {clock(at)}" if (at := text(row, "statusDetail.time")) else ""
     if settled(row) and (word := condition(row)) not in {"ACTIVE", "INACTIVE"}:
-        return f"{word}: {_serving(row)}"
+        return f"{word}{since}: {_serving(row)}"
     status = text(row, "provisioningStatus") or "UNKNOWN"
     applied, total = number(row, "nodesApplied"), number(row, "nodesTotal")
     if status == "ACTIVE":
@@ -163,7 +166,7 @@ def _because(row: JsonObject) -> str:
     if text(row, "statusDetail.reason") == "NO_ELIGIBLE_FLEET":
         return f"{status}: NO_ELIGIBLE_FLEET, no fleet can carry it"
     why = detail(row) or f"{applied} of {total} nodes have its newest change"
-    return f"{status}: {why}"
+    return f"{status}{since}: {why}"
 
 
 def _serving(row: JsonObject) -> str:
@@ -187,10 +190,13 @@ def _placement(pool: JsonObject) -> str:
 def _resources(pool: JsonObject, *, wide: bool) -> list[str]:
     told: list[str] = []
     settled = unheld = 0
+    away: set[str] = set()
     for resource in objects(pool, "resources"):
         kind = text(resource, "typeUrl").rsplit(".", 1)[-1]
         head = f"{_KINDS.get(kind, kind)} {label(text(resource, 'name'))}"
-        verdicts = objects(resource, "nodes")
+        everywhere = objects(resource, "nodes")
+        verdicts = [each for each in everywhere if text(each, "message") != _AWAY]
+        away |= {leaf(text(each, "node")) for each in everywhere if each not in verdicts}
         open_ones = [each for each in verdicts if text(each, "state") != "APPLIED"]
         unheld += not verdicts
         settled += bool(verdicts) and not open_ones
@@ -198,9 +204,11 @@ def _resources(pool: JsonObject, *, wide: bool) -> list[str]:
         if wide and not open_ones:
             told.append(f"{head}: {_applied(verdicts)}, version {text(resource, 'version')}")
     if settled and not wide:
-        told.append(f"{_counted(settled)} confirmed by every node")
+        told.append(f"{_counted(settled)} confirmed by every {'connected ' * bool(away)}node")
     if unheld and not wide:
         told.append(f"{_counted(unheld)} ready, and no node is connected to have them")
+    if away:
+        told.append(f"not connected, and told nothing new: {', '.join(sorted(away))}")
     return told
 
 
