@@ -205,7 +205,11 @@ class SessionPersistence(_message.Message):
     """By what a client is recognised. Required. The cookie types need an HTTP VIP."""
     cookie_name: _builtins.str
     """The name of the cookie, an RFC 6265 token. APP_COOKIE: required. HTTP_COOKIE: optional, default
-    `LBSESSION`. SOURCE_IP: refused. At most 255 characters, without `%`.
+    `LBSESSION`. SOURCE_IP: refused. At most 255 characters, without `%`. HTTP_COOKIE: browsers drop
+    names that begin with `__Host-` or `__Secure-` without TLS, so those are refused. APP_COOKIE:
+    clients hold the application's value with a tag of ours before it, which is taken off on the way
+    in; when this type is switched off, or the name changed, the application meets tagged values
+    until it sets its cookie anew.
     """
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:

@@ -164,7 +164,7 @@ def _runtime_layers() -> list[RuntimeLayer]:
     fixed.static_layer.fields[
         "envoy.reloadable_features.coalesce_lb_rebuilds_on_batch_update"
     ].bool_value = False
-    # What changes at run time without cutting a connection (connection limits, one day).
+    # What changes at run time without cutting a connection (connection limits).
     served = RuntimeLayer(name=RUNTIME_LAYER)
     served.rtds_layer.name = RUNTIME_LAYER
     _over_ads(served.rtds_layer.rtds_config)
