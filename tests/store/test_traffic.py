@@ -55,8 +55,8 @@ async def test_what_an_envoy_counts_stands_in_place_of_what_it_had(serving: Stor
     revision = await serving.read(lambda tx: tx.revision)
     await save(serving, VIP, ONE, 10)
     await save(serving, VIP, TWO, 7)
-    # An agent knows the start of its Envoy to two seconds.
-    await save(serving, VIP, ONE, 12, start=2)
+    # An agent knows the start of its Envoy to a second.
+    await save(serving, VIP, ONE, 12, start=1)
     assert await totals(serving) == {
         VIP: {
             ONE: StoredTraffic(NOON, figures(12), NOTHING),
