@@ -10,19 +10,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-import grpc
 import pytest
 import typer
 
 from tests.cli.conftest import run_words
 from tests.cli.live import Live, agent_of, brings_its_node
+from tests.features.world import node_bootstrap
+from tests.harness.envoy_process import EnvoyProcess
+from tests.harness.waiting import until
 from tidegate.cli.failure import Exit
 from tidegate.cli.main import program
-from tidegate.demo_operator import Operator
-from tidegate.demo_processes import ControlPlane, DemoNode
+from tidegate.demo_processes import ControlPlane
 
 TREE = {
     "pool": {
@@ -70,9 +71,14 @@ def test_every_command_has_an_example():
     assert verbs_without_example() == []
 
 
-async def joined(api: str) -> None:
-    async with grpc.aio.insecure_channel(api) as channel:
-        await Operator(channel).joined("fleets/edge", ("e1",), within=20)
+async def joined(live: Live, envoys: AsyncExitStack, envoy: EnvoyProcess) -> None:
+    """Starts an Envoy that has no agent and waits until it counts."""
+    await envoys.enter_async_context(envoy)
+
+    async def synced() -> bool:
+        return "SYNCED" in live.must("tidegate fleet status edge", project="p").out
+
+    await until(synced, within=20, what="the node is in step")
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +87,7 @@ def live(tmp_path_factory) -> Iterator[Live]:
     (folder / "operators").mkdir()
     with asyncio.Runner() as runner:
         children = []
+        envoys = AsyncExitStack()
         try:
             tenants = runner.run(ControlPlane.started(folder))
             children.append(tenants.child)
@@ -89,11 +96,12 @@ def live(tmp_path_factory) -> Iterator[Live]:
             planes = Live(tenants.api, operators.api, operators.xds)
             ranges = "--vip-range 127.77.0.0/16 --vip-range 2001:db8::/64"
             planes.must(f"tidegate fleet create edge {ranges}", project="p")
-            node = runner.run(DemoNode.started(folder, fleet="edge", node="e1", plane=tenants))
-            children.append(node)
-            runner.run(joined(tenants.api))
+            port = int(tenants.xds.rpartition(":")[2])
+            envoy = EnvoyProcess(node_bootstrap("edge", "e1", port))
+            runner.run(joined(planes, envoys, envoy))
             yield planes
         finally:
+            runner.run(envoys.aclose())
             for child in reversed(children):
                 runner.run(child.stop())
 
