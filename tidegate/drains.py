@@ -10,6 +10,7 @@ import structlog
 from lbaas.model.errors import LbaasError
 from lbaas.store import members
 from lbaas.store.store import Store
+from lbaas.store.transaction import Transaction
 from tidegate.impact import Move
 
 log = structlog.get_logger("tidegate.drains")
@@ -57,7 +58,7 @@ class Drains:
 
     async def _end(self, due: Mapping[str, datetime]) -> None:
         try:
-            await self._store.write(lambda tx: members.end_drains(tx, tuple(due)))
+            await self._store.write(lambda tx: _end(tx, due))
         except LbaasError as error:
             log.warning("the store is out of reach, drains go on", error=error.message)
             for name, end in due.items():
@@ -88,3 +89,9 @@ class Drains:
             return LONGEST_WAIT
         left = (self._heap[0][0] - datetime.now(UTC)).total_seconds()
         return min(max(0.0, left), LONGEST_WAIT)
+
+
+def _end(tx: Transaction, due: Mapping[str, datetime]) -> None:
+    """Ends drains, of members that still drain until the time that is over."""
+    still = [each.name for each in members.draining(tx) if due.get(each.name) == each.drain_end]
+    members.end_drains(tx, still)

@@ -21,7 +21,8 @@ from tidegate.impact import Impact
 from tidegate.nodes import NodeRegister, TrackedNode, node_id
 from tidegate.outbox import Outbox, store_verdicts
 from tidegate.refusals import Refusals
-from tidegate.rendering import Place, Renderings
+from tidegate.remains import Remains
+from tidegate.rendering import Place, PoolRendering, Renderings
 from tidegate.unsettled import Unsettled, Unsettleds
 from xds.cache.cache import SnapshotCache
 from xds.cache.stream import NodeStream
@@ -70,6 +71,7 @@ class Feedback:
             unsettled=self._unsettled,
             outbox=lambda: self.outbox,
         )
+        self._remains = Remains(nodes)
         self._to_sweep: list[str] = []
         self.on_lost: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
@@ -100,6 +102,9 @@ class Feedback:
             # A neighbour's newer change to the same resource does not put this object off.
             if changed or impact.arrived or place not in entry.impact:
                 entry.impact[place] = impact.published
+        if entry.deleted:
+            for place, since in self._remains.of(entry.name).items():
+                entry.impact.setdefault(place, since)
         self._unsettled.watch(entry)
         if changed and not entry.deleted:
             self._refusals.blame_again(entry)
@@ -110,6 +115,7 @@ class Feedback:
         """Takes that an object's row is gone: nothing is left to settle."""
         self.outbox.live.pop(name, None)
         self.outbox.gone.pop(name, None)
+        self._remains.forget(name)
         entry = self._unsettled.get(name)
         if entry is not None:
             self._unsettled.drop(entry)
@@ -140,6 +146,10 @@ class Feedback:
             if place.fleet != fleet or (shared and not f"{place.key.name}/".startswith(f"{pool}/"))
         }
         self._unsettled.watch(entry)
+
+    def left(self, rendering: PoolRendering, fleets: Collection[str], published: int) -> None:
+        """Takes that a pool, rendered so until now, left fleets (their ids) at a revision."""
+        self._remains.left(rendering, fleets, published)
 
     def drop_rejections(self, fleet: str, keys: Collection[Key]) -> None:
         """Takes that resources are gone from a fleet: what was refused of them is history."""
@@ -307,6 +317,7 @@ class Feedback:
         """
         for stream in self._nodes.arriving():
             self._hear(stream)
+        self._remains.sweep()
         if not self._to_sweep:
             self._to_sweep = list(self._unsettled.names())
         turn, self._to_sweep = self._to_sweep[:SWEPT], self._to_sweep[SWEPT:]

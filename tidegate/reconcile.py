@@ -43,6 +43,9 @@ class Tracker(Protocol):
     def forget_fleet(self, name: str, fleet: str, *, pool: str) -> None:
         """Takes that an object left a fleet with its pool."""
 
+    def left(self, rendering: PoolRendering, fleets: Collection[str], published: int) -> None:
+        """Takes that a pool, rendered so until now, left fleets at a revision."""
+
     def drop_rejections(self, fleet: str, keys: Collection[Key]) -> None:
         """Takes that resources are gone from a fleet."""
 
@@ -241,6 +244,8 @@ class Reconcile:
         # left there is waited for still.
         deleted = {name for name, obj in view.changed.items() if obj.record.deleted_rev}
         for move in moves:
+            if move.old is not None and move.left:
+                self._tracker.left(move.old, move.left, view.revision)
             if move.old is not None and (move.left or move.arrived):
                 for fleet in {*move.left, move.old.home} - set(move.fleets[:1]):
                     for name in move.old.spec_revs.keys() - deleted:

@@ -23,7 +23,7 @@ from lbaas.store.tables import traffic as table
 from lbaas.store.transaction import Transaction
 
 SAME_START = timedelta(seconds=1.5)
-"""Two starts of an Envoy that are nearer than this are one: Envoy tells its age in whole seconds."""
+"""Two starts that are nearer than this are one: an Envoy tells its age in whole seconds."""
 
 NO_NODE = ""
 """The node of what is kept of nodes that are gone for good."""

@@ -3,7 +3,7 @@
 import pytest
 
 from lbaas.model.objects import Fleet
-from lbaas.store import fleets, members, pools, trees, vips
+from lbaas.store import fleets, members, placements, pools, trees, vips
 from tests.store import make
 from tests.tidegate.world import (
     DEAD_AFTER,
@@ -247,3 +247,47 @@ async def test_a_fleet_that_had_closed_serves_again_when_its_successor_dies(worl
     assert not now.closing
     assert serves(old)
     assert await world.live(VIP)
+
+
+async def test_who_is_deleted_after_a_move_is_gone_when_the_fleet_it_left_has_let_go(world: World):
+    old, _new = await two_fleets(world)
+    await drain(world, "edge")
+    await move_on(world)
+    await move_on(world)
+    old.held_back = True
+    await move_on(world, OVERLAP.total_seconds() + 1)
+    await move_on(world)
+    await move_on(world, DRAIN.total_seconds() + 1)
+    assert (await placement(world)).leaving == ""
+    await world.write(lambda tx: trees.delete(tx, POOL))
+    await world.settle()
+    assert await world.get(POOL) is not None  # the old node has not said that it let go
+    assert await world.get(VIP) is not None
+    old.held_back = False
+    await world.settle()
+    assert await world.get(POOL) is None
+    assert await world.get(VIP) is None
+
+
+async def test_a_pool_that_had_to_be_placed_anew_leaves_nothing_behind_when_it_is_deleted(
+    world: World,
+):
+    node = world.node()
+    await world.write(add_fleet("edge", max_pools=1, **RANGE))
+    await world.catch_up()
+    world.connect(node)
+    await world.write(lambda tx: pools.create(tx, make.pool()))
+    await world.settle()
+    node.held_back = True
+    await world.write(lambda tx: placements.drop(tx, POOL))
+    await world.write(add_fleet("other", **RANGE))
+    await world.write(lambda tx: placements.place(tx, POOL, fleet="fleets/other", reason="test"))
+    await world.catch_up()
+    world.connect(world.node("n2", fleet="other"))
+    await world.settle()
+    await world.write(lambda tx: trees.delete(tx, POOL))
+    await world.settle()
+    assert await world.get(POOL) is not None
+    node.held_back = False
+    await world.settle()
+    assert await world.get(POOL) is None

@@ -14,7 +14,7 @@ from lbaas.model.objects import EPOCH
 from lbaas.model.reports import Traffic, TrafficSample
 
 SAME_START = timedelta(seconds=1.5)
-"""Two starts of an Envoy that are nearer than this are one: Envoy tells its age in whole seconds."""
+"""Two starts that are nearer than this are one: an Envoy tells its age in whole seconds."""
 
 COUNTERS = tuple(
     each.name for each in dataclasses.fields(Traffic) if each.name != "active_connections"
