@@ -116,6 +116,10 @@ class Session:
             why = f"no answer in {CONNECT_SECONDS:g} s"
         except asyncio.InvalidStateError:
             why = "the stream ended"  # between two reports: so grpc shows a write after the end
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            # grpc (1.85) loses a cancellation that comes while a call is answered: who reads waits
+            # for its `_prepare_rpc`, which takes the cancellation for its own and ends well.
+            raise asyncio.CancelledError
         if greeted.is_set():
             what = "disconnected from the control plane"
         self._say(what, address, why)

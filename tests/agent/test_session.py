@@ -1,8 +1,10 @@
 """The stream to the control plane: a real server, findings made by hand."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Self
 
 import grpc
 import pytest
@@ -201,3 +203,50 @@ def test_backoff_doubles_up_to_its_last(failures: int) -> None:
     waits = [backoff.wait(failures) for _ in range(100)]
     assert all(0.8 * full <= wait <= full for wait in waits)
     assert len(set(waits)) > 50
+
+
+class Losing:
+    """A channel that loses a cancellation, as grpc 1.85 does while a call is answered."""
+
+    def __init__(self) -> None:
+        self.reading = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def stream_stream(self, *_: object, **__: object):
+        return lambda _: self
+
+    async def write(self, _: object) -> None:
+        pass
+
+    async def read(self) -> None:
+        self.reading.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        none = grpc.aio.Metadata()
+        raise grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, none, none, "no such fleet")
+
+    def cancel(self) -> None:
+        pass
+
+
+async def test_it_ends_though_grpc_loses_its_cancellation() -> None:
+    channel = Losing()
+    session = Session(
+        ("one",),
+        hello=AgentHello,
+        findings=Findings(),
+        take=lambda _: None,
+        channel=lambda _: channel,
+    )
+    task = asyncio.create_task(session.run())
+    await channel.reading.wait()
+    task.cancel()
+    done, _ = await asyncio.wait((task,), timeout=5)
+    task.cancel()
+    assert done
+    assert task.cancelled()
