@@ -43,6 +43,7 @@ class Pinger:
         self._report = report
         self._targets: dict[tuple[str, Address], _Target] = {}
         self._sockets: dict[int, EchoSocket] = {}
+        self._refused: dict[int, str] = {}
 
     def refusal(self) -> str:
         """Gives why echo requests cannot be sent and what to do about it; "" if they can."""
@@ -65,6 +66,7 @@ class Pinger:
         for key in [key for key in self._targets if key not in wanted]:
             self._targets.pop(key).stop()
         started = 0
+        self._refused.clear()
         for key, (monitor, members) in wanted.items():
             if target := self._targets.get(key):
                 moved = target.change(monitor, frozenset(members))
@@ -91,13 +93,20 @@ class Pinger:
 
     def _asker(self, address: Address) -> EchoSocket | None:
         """Gives the socket of the address's family, None if it cannot be opened."""
-        if address.version not in self._sockets:
+        version = address.version
+        if version not in self._sockets and version not in self._refused:
             try:
-                self._sockets[address.version] = EchoSocket(address.version)
+                self._sockets[version] = EchoSocket(version)
             except ICMPLibError as error:
-                _log.warning("ping.refused", address=str(address), cause=refusal() or str(error))
-                return None
-        return self._sockets[address.version]
+                # Once for all addresses of a spec; with the next one it is tried again.
+                self._refused[version] = refusal() or str(error)
+                _log.warning(
+                    "no echo requests can be sent",
+                    version=f"IPv{version}",
+                    address=str(address),
+                    why=self._refused[version],
+                )
+        return self._sockets.get(version)
 
 
 class _Target:

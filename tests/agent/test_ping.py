@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
+from icmplib import ICMPSocketError
 
 from agent import ping
-from agent.echo import Address, NoAnswer
+from agent.echo import Address, EchoSocket, NoAnswer
 from agent.ping import Pinger
 from lbaas.v1.agent_service_pb2 import MemberAddress, PingVerdict, PoolSpec
 from lbaas.v1.enums_pb2 import HealthMonitorType
@@ -248,3 +249,23 @@ async def test_one_socket_per_family(pinger: Pinger, network: Network, reports: 
     assert sorted(network.opened) == [4, 6]
     pinger.close()
     assert network.closed == 2
+
+
+async def test_a_socket_that_cannot_be_opened_is_said_once_and_tried_with_the_next_spec(
+    monkeypatch, capsys
+) -> None:
+    tried = []
+
+    def refused(version: int) -> EchoSocket:
+        tried.append(version)
+        raise ICMPSocketError("no")
+
+    monkeypatch.setattr(ping, "EchoSocket", refused)
+    pinger = Pinger(lambda _: None)
+    members = [MemberAddress(member=f"m{each}", address=f"127.0.0.{each}") for each in range(1, 50)]
+    monitor = HealthMonitor(name="ping", type=HealthMonitorType.PING)
+    for spec in range(1, 3):
+        pinger.watch([PoolSpec(pool="p", members=members, health_monitors=[monitor])])
+        assert tried == [4] * spec
+    assert capsys.readouterr().out.count("no echo requests can be sent") == 2
+    pinger.close()
