@@ -59,6 +59,7 @@ class Moves:
         self._clock = clock
         self._moving: dict[str, float | None] = {}
         self._stage: dict[str, tuple[int, bool]] = {}
+        self._from: dict[str, str] = {}
         self._empty_since: dict[str, tuple[float, datetime]] = {}
         self._tried: dict[str, tuple[object, float]] = {}
         self._waiting: dict[str, list[str]] = {}
@@ -71,10 +72,12 @@ class Moves:
             if placement is None or not placement.leaving:
                 self._moving.pop(move.pool, None)
                 self._stage.pop(move.pool, None)
+                self._from.pop(move.pool, None)
             elif self._stage.get(move.pool) != (stage := (placement.rev, placement.closing)):
                 # Moved on, or back, or closed: its time counts from then.
                 self._moving[move.pool] = None
                 self._stage[move.pool] = stage
+                self._from[move.pool] = placement.leaving
 
     async def run(self) -> None:
         """Moves what has to move, until cancelled."""
@@ -134,7 +137,7 @@ class Moves:
                 return
             self._tried[fleet] = known, self._clock()
             carried = await self._store.read(lambda tx: placements.carried(tx, fleet))
-            self._waiting[fleet] = list(carried)
+            self._waiting[fleet] = [pool for pool in carried if not self._leaves(pool, fleet)]
         batch, self._waiting[fleet] = self._waiting[fleet][:BATCH], self._waiting[fleet][BATCH:]
         found = await self._store.read(lambda tx: trees.read(tx, batch))
         there = [tree for tree in found if self._may_move(tree, fleet)]
@@ -146,6 +149,10 @@ class Moves:
                 log.info("moving a pool", pool=pool, to=decision.fleet, why=why)
             else:
                 log.warning("a pool has nowhere to go", pool=pool, why=decision.reason)
+
+    def _leaves(self, pool: str, fleet: str) -> bool:
+        """Tells whether a pool that a fleet carries is on its way from there already."""
+        return self._from.get(pool) == fleet
 
     def _known(self) -> object:
         """Gives what a refuge depends on, to see whether it has changed."""

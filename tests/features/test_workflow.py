@@ -36,7 +36,11 @@ class Step:
         """Tells whether the output is what is shown; blanks at line ends do not count."""
         wanted = "\n".join(re.sub(r"\s+", " ", line).strip() for line in self.shown.splitlines())
         given = "\n".join(re.sub(r"\s+", " ", line).strip() for line in output.splitlines())
-        pattern = re.escape(wanted).replace(re.escape("..."), ".*")
+        # `...` by itself on a line is any number of lines, also none.
+        pattern = (
+            re.escape(wanted).replace(re.escape("...\n"), "\0").replace(re.escape("..."), ".*")
+        )
+        pattern = re.sub(r"(?m)^\0", "(?:.*\n)?", pattern).replace("\0", ".*\n")
         return re.fullmatch(pattern, given, re.DOTALL) is not None
 
 
@@ -149,3 +153,7 @@ def test_what_is_not_shown_is_noticed():
     assert step.printed("a  1 ms   2/2\nb")
     assert not step.printed("a 1 ms 1/2\nb")
     assert not step.printed("a 2/2\nb\nmore")
+    (step,) = steps("```console\n$ x\na\n...\nb\n```\n")
+    assert step.printed("a\nb")
+    assert step.printed("a\n1\n2\nb")
+    assert not step.printed("a\n1 b")

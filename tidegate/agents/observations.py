@@ -90,6 +90,8 @@ class AgentNode:
             pool = specs.pools.get(pool_of_member(said.member))
             if pool is None or said.member not in pool.members or self.fleet not in pool.fleets:
                 continue
+            if said.monitor not in pool.ping_monitors:
+                continue  # nor does an agent choose who watches
             before = self.ping(pool.name, (said.member, said.monitor))
             steady = before is not None and before.up == said.up
             at = min(before.time, said.time) if before is not None and steady else said.time
