@@ -235,9 +235,11 @@ class PoolStats(_message.Message):
     name: _builtins.str
     """The pool."""
     bytes_in: _builtins.int
-    """Bytes received from clients since the pool was created."""
+    """Bytes sent to members since the pool was created: what clients sent, with the headers that Envoy
+    adds. What the clients themselves sent and got is in VipStats.
+    """
     bytes_out: _builtins.int
-    """Bytes sent to clients since the pool was created."""
+    """Bytes received from members since the pool was created."""
     active_connections: _builtins.int
     """Connections to members that are open now."""
     total_connections: _builtins.int
