@@ -8,6 +8,7 @@ The first line that fits:
 | leaves (deleted, switched off) and still drains      | DRAINING   | DRAINING        |
 | is switched off                                      | OFFLINE    | ADMIN_DOWN      |
 | has weight 0                                         | DRAINING   | WEIGHT_ZERO     |
+| is on nodes whose Envoys all do not run              | UNKNOWN    | ENVOY_NOT_...   |
 | no monitor watches                                   | NO_MONITOR | NO_MONITOR      |
 | nobody speaks of                                     | UNKNOWN    | NO_AGENT, ...   |
 | most nodes cannot reach by PING                      | OFFLINE    | MONITOR_FAILED  |
@@ -76,6 +77,13 @@ NOT_PLACED = Health(
     status=OperatingStatus.UNKNOWN, reason="NOT_PLACED", message="no fleet serves it"
 )
 """What is known of an object that is on no fleet."""
+
+NOT_RUNNING = Health(
+    status=OperatingStatus.UNKNOWN,
+    reason="ENVOY_NOT_RUNNING",
+    message="the agents are there, and no node's Envoy runs",
+)
+"""What is known where no node has an Envoy that runs: nobody is served, checked or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +177,7 @@ def member_health(
     """
     verdicts = tuple(each.verdict() for each in findings)
     own = _own(admin_state_up, pool_up, draining, weight)
-    if own is None and not monitored:
+    if own is None and not monitored and (findings or silence != NOT_RUNNING):
         own = Health(
             status=OperatingStatus.NO_MONITOR,
             reason="NO_MONITOR",

@@ -8,6 +8,7 @@ A pool counts the members that should take new traffic: switched on, not deleted
 | has no members                                       | OFFLINE    | NO_MEMBERS       |
 | has none that should take traffic, and one drains    | DRAINING   | ALL_DRAINING     |
 | has none that should take traffic                    | OFFLINE    | ALL_MEMBERS_DOWN |
+| is on nodes whose Envoys all do not run              | UNKNOWN    | ENVOY_NOT_...    |
 | no monitor watches                                   | NO_MONITOR | NO_MONITOR       |
 | has all of them ONLINE                               | ONLINE     |                  |
 | has all of them UNKNOWN                              | UNKNOWN    | NO_AGENT, ...    |
@@ -29,7 +30,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lbaas.model.enums import OperatingStatus
-from lbaas.model.health import NO_AGENT, Health, listed
+from lbaas.model.health import NO_AGENT, NOT_RUNNING, Health, listed
 from lbaas.model.names import leaf
 from lbaas.model.objects import EPOCH
 
@@ -85,13 +86,13 @@ def _pool(
         )
     if not counted:
         return _nobody(members)
-    if not monitored:
+    statuses = {each.status for each in counted}
+    if not monitored and (silence != NOT_RUNNING or statuses != {OperatingStatus.UNKNOWN}):
         return Health(
             status=OperatingStatus.NO_MONITOR,
             reason="NO_MONITOR",
             message="no health monitor watches it, so its members are taken to be up",
         )
-    statuses = {each.status for each in counted}
     if statuses == {OperatingStatus.ONLINE}:
         return Health(status=OperatingStatus.ONLINE)
     if statuses == {OperatingStatus.UNKNOWN}:

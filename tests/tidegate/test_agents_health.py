@@ -190,6 +190,21 @@ async def test_a_node_whose_envoy_does_not_run_judges_nobody(world: World, two):
     assert health(world, M1) == ("ONLINE", "")
 
 
+async def test_where_no_envoy_runs_nothing_is_taken_to_be_up(world: World, two):
+    await world.write(lambda tx: pools.disassociate(tx, POOL, TCP))
+    await world.settle()
+    for agent in two:
+        agent.report({M1: UP})
+    assert health(world, M1) == health(world, VIP) == ("NO_MONITOR", "NO_MONITOR")
+    two[0].report(running=False)
+    assert health(world, M1) == health(world, VIP) == ("NO_MONITOR", "NO_MONITOR")
+    two[1].report(running=False)
+    for name in (M1, POOL, VIP):
+        assert health(world, name) == ("UNKNOWN", "ENVOY_NOT_RUNNING")
+    two[1].report({M1: UP}, running=True)
+    assert health(world, M1) == health(world, VIP) == ("NO_MONITOR", "NO_MONITOR")
+
+
 async def test_a_node_that_no_longer_counts_judges_nobody(world: World, two):
     two[0].report({M1: FAILS})
     look(world)

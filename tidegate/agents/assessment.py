@@ -7,7 +7,7 @@ from itertools import islice
 import structlog
 
 from lbaas.model.enums import OperatingStatus
-from lbaas.model.health import NO_AGENT, NOT_PLACED, Health
+from lbaas.model.health import NO_AGENT, NOT_PLACED, NOT_RUNNING, Health
 from lbaas.model.names import HEALTH_MONITOR
 from tidegate.agents.judging import (
     Judges,
@@ -33,11 +33,6 @@ SILENT = Health(
     status=OperatingStatus.UNKNOWN,
     reason="NOT_SEEN_YET",
     message="no node's Envoy has shown it yet",
-)
-NOT_RUNNING = Health(
-    status=OperatingStatus.UNKNOWN,
-    reason="ENVOY_NOT_RUNNING",
-    message="the agents are there, and no node's Envoy runs",
 )
 
 
