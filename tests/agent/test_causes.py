@@ -92,10 +92,11 @@ async def test_only_what_is_new_is_told(script: Script) -> None:
 async def test_a_member_that_is_up_again_is_asked_no_more(script: Script) -> None:
     script.causes.watch({"m": down("m", HTTP)})
     await script.until_asked(2)
-    script.causes.watch({})
+    other = down("other", TCP)
+    script.causes.watch({"other": other})
     asked = len(script.asked)
-    await asyncio.sleep(0.1)
-    assert len(script.asked) == asked
+    await script.until_asked(asked + 5)  # at the same pace as the first one was
+    assert {name for name, _ in script.asked[asked:]} == {"tcp"}
     assert script.causes.known(down("m", HTTP, TCP)) == ("", "")
 
 

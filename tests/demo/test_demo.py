@@ -1,80 +1,28 @@
 """`tidegate demo`: as a visitor runs it, two at once, ended by Ctrl-C, and when something fails."""
 
 import asyncio
-import contextlib
 import os
 import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from agent.echo import refusal
+from tests.demo.running import (
+    ONCE_WITHIN,
+    demo,
+    ended,
+    folder_of,
+    nothing_left,
+    processes_with,
+    told_until,
+)
 
 MULTI = re.MULTILINE
-DEMO = (sys.executable, "-m", "tidegate", "demo")
 ENDS_WITHIN = 30
-ONCE_WITHIN = 90
-NO_RAW = ("setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw")
-NOBODY_PINGS = "1\t0"
-"""net.ipv4.ping_group_range as kernels have it by default: no group may."""
-
-
-def processes_with(*words: str) -> dict[int, str]:
-    """Gives the processes that live and mention all words in their command line."""
-    found = {}
-    for each in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            line = each.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-            if all(word in line for word in words):
-                found[int(each.parent.name)] = line
-    return found
-
-
-def nothing_left(folder: str) -> bool:
-    return processes_with(folder) == {} and not Path(folder).exists()
-
-
-def folder_of(told: str) -> str:
-    return re.search(r"all files are in (\S+)", told)[1]
-
-
-@contextlib.asynccontextmanager
-async def demo(
-    *options: str, before: tuple[str, ...] = (), **env: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        *before,
-        *DEMO,
-        *options,
-        env={**os.environ, **env},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.communicate()
-
-
-async def ended(process: asyncio.subprocess.Process, *, within: float) -> tuple[str, str]:
-    out, err = await asyncio.wait_for(process.communicate(), within)
-    return out.decode(), err.decode()
-
-
-async def told_until(process: asyncio.subprocess.Process, word: str) -> str:
-    told = ""
-    async with asyncio.timeout(60):
-        while word not in told:
-            line = await process.stdout.readline()
-            assert line, f"the demo ended: {told}{(await process.stderr.read()).decode()}"
-            told += line.decode()
-    return told
 
 
 async def test_two_at_once_check_themselves_and_end_well():
@@ -118,21 +66,6 @@ async def test_a_client_that_was_away_is_back_on_the_restarted_member():
         assert re.search(rf"^  {line}$", told, MULTI), f"{line}\n{told}"
     counted = re.search(r"on 2/2 nodes: (\d+) requests, 0 errors, [1-9]\d* bytes in", told)
     assert int(counted[1]) >= 60 + 40 + 20 + 20 + 40
-
-
-@pytest.mark.skipif(
-    os.geteuid() != 0
-    or not shutil.which("setpriv")
-    or Path("/proc/sys/net/ipv4/ping_group_range").read_text().strip() != NOBODY_PINGS,
-    reason="takes root, setpriv, and a kernel that lets no group ping",
-)
-async def test_without_the_privilege_it_says_why_there_is_no_ping_monitor():
-    async with demo("--once", before=NO_RAW) as process:
-        told, err = await ended(process, within=ONCE_WITHIN)
-    assert process.returncode == 0, told + err
-    assert "monitor/web-ping" not in told
-    said = " ".join(told.split())
-    assert "no PING monitor opening an ICMP socket is not permitted: give the agent CAP_" in said
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

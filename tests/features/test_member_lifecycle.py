@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections import Counter
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from lbaas.v1 import member_pb2, member_service_pb2, pool_service_pb2
 from lbaas.v1.status_pb2 import ProvisioningStatus
+from tests.features.test_walk import spread
 from tests.features.world import Client, world
 from tests.harness.envoy_process import EnvoyProcess
 from tests.harness.http_client import fetch
@@ -18,15 +18,6 @@ from tests.harness.ports import free_port
 from tests.harness.waiting import until
 
 COOKIE = {"session_persistence": {"type": "HTTP_COOKIE", "cookie_name": "LB"}}
-
-
-async def spread(address: str, count: int = 30) -> Counter[str]:
-    """Which members answer `count` requests, each on a connection of its own."""
-    answers: Counter[str] = Counter()
-    for _ in range(count):
-        reply = await fetch(address)
-        answers[reply.text if reply.status == 200 else str(reply.status)] += 1
-    return answers
 
 
 async def ready(

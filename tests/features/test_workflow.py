@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,6 +12,7 @@ from typing import Self
 import pytest
 
 from tests.harness.ports import free_port
+from tests.harness.waiting import until
 
 PAGE = Path(__file__).parents[2] / "docs" / "lbaas-workflow.md"
 READS = ("status", "list", "stats", "curl", "why")
@@ -118,15 +118,28 @@ class Shell:
     async def serves(self) -> None:
         """Waits until the control plane answers."""
         host, _, port = self._api.rpartition(":")
-        async with asyncio.timeout(WITHIN):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection(host, int(port))
-                except OSError:
-                    await asyncio.sleep(0.05)
-                else:
-                    writer.close()
-                    return
+
+        async def answers() -> bool:
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.close()
+            return True
+
+        await until(answers, within=WITHIN, what="the control plane answers")
+
+    async def shows(self, step: Step) -> None:
+        """Runs a command and compares; one that changes nothing until it prints what is shown."""
+        seen = ""
+
+        async def printed() -> bool:
+            nonlocal seen
+            code, output = await self.run(step.command)
+            seen = f"$ {step.command}\n{output}\n[exit {code}]\n-- shown --\n{step.shown}"
+            return code == step.code and step.printed(output)
+
+        if step.reads:
+            await until(printed, within=WITHIN, what=step.command, every=0.2)
+        else:
+            assert await printed(), seen
 
 
 @pytest.mark.timeout(180)
@@ -135,15 +148,7 @@ async def test_every_command_of_the_page_prints_what_the_page_shows(tmp_path):
     assert len(todo) > 30
     async with Shell(tmp_path) as shell:
         for step in todo:
-            began = time.monotonic()
-            while True:
-                code, output = await shell.run(step.command)
-                done = code == step.code and step.printed(output)
-                if done or not step.reads or time.monotonic() - began > WITHIN:
-                    break
-                await asyncio.sleep(0.2)
-            shown = f"$ {step.command}\n{output}\n[exit {code}]\n-- shown --\n{step.shown}"
-            assert done, shown
+            await shell.shows(step)
             if step.command.startswith("tidegate serve"):
                 await shell.serves()
 

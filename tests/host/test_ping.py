@@ -14,12 +14,12 @@ from google.protobuf.json_format import MessageToJson, Parse
 from lbaas.v1.agent_service_pb2 import AgentSpec, PingVerdict
 from lbaas.v1.enums_pb2 import HealthMonitorType
 from tests.host.netns import Link, Namespace, join, namespace
+from tests.host.product import WITHOUT_PRIVILEGES
 
 ADDRESSES = {"four": "10.77.0.2", "six": "fd77::2"}
 DELAY, TIMEOUT, MAX_RETRIES, RISE = 0.5, 0.4, 3, 2
 PINGER = (sys.executable, "-m", "tests.host.pinger")
 REFUSAL = (sys.executable, "-c", "from agent.echo import refusal; print(refusal())")
-WITHOUT_PRIVILEGES = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 DOWN_WITHIN = MAX_RETRIES * (DELAY + TIMEOUT) + 1
 UP_WITHIN = RISE * DELAY + TIMEOUT + 1
 
