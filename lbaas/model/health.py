@@ -78,6 +78,11 @@ NOT_PLACED = Health(
 )
 """What is known of an object that is on no fleet."""
 
+SWITCHED_OFF = Health(
+    status=OperatingStatus.OFFLINE, reason="ADMIN_DOWN", message="it is switched off"
+)
+"""What any object is whose `admin_state_up` is false."""
+
 NOT_RUNNING = Health(
     status=OperatingStatus.UNKNOWN,
     reason="ENVOY_NOT_RUNNING",
@@ -230,9 +235,7 @@ def _own(admin_state_up: bool, pool_up: bool, draining: bool, weight: int) -> He
             message="finishes what it has, and takes nothing new",
         )
     if not admin_state_up:
-        return Health(
-            status=OperatingStatus.OFFLINE, reason="ADMIN_DOWN", message="it is switched off"
-        )
+        return SWITCHED_OFF
     if not weight:
         return Health(
             status=OperatingStatus.DRAINING,

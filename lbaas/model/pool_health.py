@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lbaas.model.enums import OperatingStatus
-from lbaas.model.health import NO_AGENT, NOT_RUNNING, Health, listed
+from lbaas.model.health import NO_AGENT, NOT_RUNNING, SWITCHED_OFF, Health, listed
 from lbaas.model.names import leaf
 from lbaas.model.objects import EPOCH
 
@@ -77,9 +77,7 @@ def _pool(
     silence: Health,
 ) -> Health:
     if not up:
-        return Health(
-            status=OperatingStatus.OFFLINE, reason="ADMIN_DOWN", message="it is switched off"
-        )
+        return SWITCHED_OFF
     if not members:
         return Health(
             status=OperatingStatus.OFFLINE, reason="NO_MEMBERS", message="it has no members"
@@ -159,9 +157,7 @@ def vip_health(
         nodes: how many nodes count.
     """
     if not admin_state_up:
-        return Health(
-            status=OperatingStatus.OFFLINE, reason="ADMIN_DOWN", message="it is switched off"
-        )
+        return SWITCHED_OFF
     if not served:
         return Health(
             status=OperatingStatus.OFFLINE,

@@ -1,7 +1,8 @@
 """What agents report of their nodes, and what they are told to watch, as immutable values."""
 
+import dataclasses
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lbaas.model.objects import EPOCH, HealthMonitor
@@ -69,6 +70,27 @@ class Traffic:
     requests: int = 0
     errors: int = 0
     refused_connections: int = 0
+
+
+COUNTERS = tuple(
+    each.name for each in dataclasses.fields(Traffic) if each.name != "active_connections"
+)
+"""The counters of a `Traffic`; what is open now is none, and is not stored."""
+
+
+def total(*parts: Traffic) -> Traffic:
+    """Gives the sum."""
+    names = (*COUNTERS, "active_connections")
+    return Traffic(**{name: sum(getattr(each, name) for each in parts) for name in names})
+
+
+def fell(new: Traffic, old: Traffic) -> bool:
+    """Tells whether a counter is lower than before: it was begun anew."""
+    return any(getattr(new, name) < getattr(old, name) for name in COUNTERS)
+
+
+SAME_START = timedelta(seconds=1.5)
+"""Two starts that are nearer than this are one: an Envoy tells its age in whole seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from sqlalchemy import (
 )
 
 from lbaas.model.enums import FleetKind, HealthMonitorType, LbMethod, Protocol
+from lbaas.model.reports import COUNTERS
 from lbaas.store.columns import (
     NAME,
     SERIAL,
@@ -37,16 +38,6 @@ METADATA = MetaData(
 )
 RECORD = ("uid", "rev", "spec_rev", "live_rev", "deleted_rev", "create_time", "update_time")
 """The columns of a `Record`, on every object's table."""
-
-COUNTERS = (
-    "bytes_in",
-    "bytes_out",
-    "total_connections",
-    "requests",
-    "errors",
-    "refused_connections",
-)
-"""The counters of a `Traffic`; what is open now is not stored."""
 
 
 def _described() -> list[Column[object]]:

@@ -8,22 +8,18 @@ gone for good are added up under no node.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from lbaas.model.names import MEMBER, POOL, VIP
 from lbaas.model.objects import EPOCH
-from lbaas.model.reports import Traffic
+from lbaas.model.reports import COUNTERS, SAME_START, Traffic, fell, total
 from lbaas.store import tables
 from lbaas.store.objects import by_kind
 from lbaas.store.shelf import AnyRow, chunks
-from lbaas.store.tables import COUNTERS
 from lbaas.store.tables import traffic as table
 from lbaas.store.transaction import Transaction
-
-SAME_START = timedelta(seconds=1.5)
-"""Two starts that are nearer than this are one: an Envoy tells its age in whole seconds."""
 
 NO_NODE = ""
 """The node of what is kept of nodes that are gone for good."""
@@ -117,16 +113,9 @@ _UPDATE = (
 
 def _followed(old: StoredTraffic, start: datetime, figures: Traffic) -> StoredTraffic:
     """Gives what is stored after an Envoy's next figures."""
-    anew = abs(start - old.envoy_start) > SAME_START or any(
-        getattr(figures, each) < getattr(old.traffic, each) for each in COUNTERS
-    )
-    if not anew:
+    if abs(start - old.envoy_start) <= SAME_START and not fell(figures, old.traffic):
         return StoredTraffic(old.envoy_start, figures, old.before)
-    return StoredTraffic(start, figures, _sum(old.before, old.traffic))
-
-
-def _sum(one: Traffic, other: Traffic) -> Traffic:
-    return Traffic(**{each: getattr(one, each) + getattr(other, each) for each in COUNTERS})
+    return StoredTraffic(start, figures, total(old.before, old.traffic))
 
 
 def _there(tx: Transaction, names: Iterable[str]) -> frozenset[str]:

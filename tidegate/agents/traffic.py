@@ -8,31 +8,13 @@ plane goes on from there; here the base is one sum.
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from lbaas.model.objects import EPOCH
-from lbaas.model.reports import Traffic, TrafficSample
-
-SAME_START = timedelta(seconds=1.5)
-"""Two starts that are nearer than this are one: an Envoy tells its age in whole seconds."""
-
-COUNTERS = tuple(
-    each.name for each in dataclasses.fields(Traffic) if each.name != "active_connections"
-)
+from lbaas.model.reports import COUNTERS, SAME_START, Traffic, TrafficSample, fell, total
 
 Row = tuple[str, str, datetime, Traffic]
 """What the store is given: a name, a node, its Envoy's start, what that counted."""
-
-
-def total(*parts: Traffic) -> Traffic:
-    """Gives the sum."""
-    names = (*COUNTERS, "active_connections")
-    return Traffic(**{name: sum(getattr(each, name) for each in parts) for name in names})
-
-
-def fell(new: Traffic, old: Traffic) -> bool:
-    """Tells whether a counter is lower than before: it was begun anew."""
-    return any(getattr(new, name) < getattr(old, name) for name in COUNTERS)
 
 
 @dataclass(slots=True)
