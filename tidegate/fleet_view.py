@@ -20,9 +20,6 @@ from xds.cache.cache import SnapshotCache
 from xds.cache.types import LISTENER, Key
 from xds.translate import BUILT, readable
 
-NOT_ACKING_AFTER = 10.0
-"""After how many seconds an unanswered change is said to be the node's fault."""
-
 
 class StreamsFleetView:
     """Answers `api.fleet_view.FleetView` from the streams of this process."""

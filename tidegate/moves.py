@@ -225,11 +225,6 @@ class Moves:
         since = self._moving[pool]
         return since is None or self._clock() - since >= self._time_of(pool)
 
-    @property
-    def moving(self) -> Mapping[str, float | None]:
-        """Gives the pools on two fleets, each with when its new fleet was first seen live."""
-        return self._moving
-
 
 def is_live(tree: PoolTree) -> bool:
     """Tells whether all of a tree that its fleet can serve is live there.
