@@ -111,6 +111,8 @@ class Envoy:
         stand_in = empty_runtime(LAYER).version
         self.received += sum(one.version != stand_in for one in response.resources)
         names = [resource.key.name for resource in response.resources]
+        if faults := [resource.key for resource in response.resources if resource.fault]:
+            raise Violation(f"what breaks a constraint was sent: {faults}")
         if len(set(names)) != len(names) or set(names) & set(response.removed):
             raise Violation(f"duplicate names in a response (rule 50): {names}")
         error = self.apply(response)

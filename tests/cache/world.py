@@ -22,6 +22,8 @@ from xds.cache.types import ADDRESS
 
 FLEET = "edge"
 LIMITS = Key(RUNTIME, LAYER)
+FAULT = "fault"
+"""The poison that is found before it is sent."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,11 @@ class World:
         before, self.wanted = self.wanted, {}
         for tree in trees.values():
             self.wanted |= {one.key: one for one in tree.resources().values()}
+        for version, mode in (poison or {}).items():
+            self.poison[version] = mode
+        for key, resource in self.wanted.items():
+            if self.poison.get(f"*/{resource.version}") == FAULT:
+                self.wanted[key] = replace(resource, fault="it breaks a constraint")
         for index in {*trees, *self.trees}:
             if trees.get(index) != self.trees.get(index):
                 self.changed_at[index] = self.revision
@@ -150,8 +157,6 @@ class World:
             if key not in before or before[key].version != resource.version
         }
         changes |= {key: None for key in before if key not in self.wanted}
-        for version, mode in (poison or {}).items():
-            self.poison[version] = mode
         self.cache.advance(FLEET, self.revision, changes)
         for node in self.nodes:
             self.limit(node, self.revision)

@@ -70,9 +70,10 @@ class Snapshot:
     Attributes:
         revision: what it is up to date with.
         own: what was changed in it as a variant (`xds.cache.variant`); a base has nothing.
+        faulty: the resources that break Envoy's constraints, which nobody is sent.
     """
 
-    __slots__ = ("_base_revision", "_log", "_sums", "_types", "_users", "own", "revision")
+    __slots__ = ("_base_revision", "_log", "_sums", "_types", "_users", "faulty", "own", "revision")
 
     def __init__(
         self,
@@ -84,9 +85,11 @@ class Snapshot:
         *,
         own: Own = NOTHING_OWN,
         base_revision: int | None = None,
+        faulty: frozenset[Key] = frozenset(),
     ) -> None:
         self.revision = revision
         self.own = own
+        self.faulty = faulty
         self._base_revision = revision if base_revision is None else base_revision
         self._types = types
         self._users = users
@@ -167,11 +170,16 @@ class Snapshot:
         touched: dict[str, dict[str, Resource | None]] = {}
         users: dict[Key, dict[Key, bool]] = {}
         changed = set()
+        faulty = self.faulty
         for key, new in changes.items():
             old = self.get(key)
             if same(old, new):
                 continue
             changed.add(key)
+            if new is not None and new.fault:
+                faulty |= {key}
+            elif faulty:
+                faulty -= {key}
             touched.setdefault(key.type_url, {})[key.name] = new
             for gone in old.references if old else ():
                 users.setdefault(gone, {})[key] = False
@@ -182,9 +190,8 @@ class Snapshot:
         log = self._log or ((self.revision, frozenset()),)
         if changed:
             log = (*log[-_KEPT:], (revision, frozenset(changed)))
-        return Snapshot(
-            revision, _replaced(self._types, touched), _edit(self._users, users), Map(sums), log
-        )
+        types, edited = _replaced(self._types, touched), _edit(self._users, users)
+        return Snapshot(revision, types, edited, Map(sums), log, faulty=faulty)
 
     def varied(self, revision: int, changes: Mapping[Key, Resource | None], own: Own) -> Snapshot:
         """Gives a variant of it: `changes` over it, with a log of its own beside this one's.
@@ -200,7 +207,14 @@ class Snapshot:
         made = self.with_changes(newest, changes)
         types, users, sums = made._types, made._users, made._sums  # noqa: SLF001 - its own class
         return Snapshot(
-            newest, types, users, sums, self._log, own=own, base_revision=self._base_revision
+            newest,
+            types,
+            users,
+            sums,
+            self._log,
+            own=own,
+            base_revision=self._base_revision,
+            faulty=made.faulty,
         )
 
 

@@ -115,6 +115,8 @@ class NodeStream:
             for key in state.cursor.forget_left():
                 state.touch(key)
                 state.settled.append(key)
+        for key in state.cursor.base.faulty:
+            answers.caught(state, key, self._refusal)
         responses = self._composer.run(now)
         self._report()
         return responses
@@ -218,7 +220,7 @@ class NodeStream:
             return  # spontaneous, stale, or never sent: no answer to anything (rules 11, 19, 21)
         del channel.flights[request.nonce]
         if request.error is None:
-            answers.accepted(self._state, channel, flight)
+            answers.accepted(self._state, channel, flight, self._refusal)
         else:
             answers.refused(self._state, channel, flight, request.error, now, self._refusal)
 
