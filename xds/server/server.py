@@ -1,6 +1,4 @@
-"""The xDS server: aggregated discovery over grpc.aio, delta and state of the world.
-
-"""
+"""The xDS server: aggregated discovery over grpc.aio, delta and state of the world."""
 
 from __future__ import annotations
 
