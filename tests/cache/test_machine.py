@@ -148,6 +148,11 @@ class Machine(RuleBasedStateMachine):
         self.node(index).envoy.release()
 
     @rule(index=NODES)
+    def evidence(self, index):
+        """Its agent is asked, reads, or is heard: whatever happens between."""
+        self.world.evidence(self.node(index))
+
+    @rule(index=NODES)
     def disconnect(self, index):
         if self.node(index).stream is not None:
             self.world.disconnect(self.node(index))

@@ -17,6 +17,7 @@ from xds.cache import (
     Resource,
     SnapshotCache,
 )
+from xds.cache.channel import MOST_IN_FLIGHT
 from xds.cache.resource import is_placeholder
 from xds.cache.types import ADDRESS
 
@@ -65,6 +66,8 @@ class Node:
     unknown: bool = False  # not seen since the control plane was restarted
     salt: int = 0
     layers: list[tuple[int, str]] = field(default_factory=list)  # revision, version
+    asked: NodeStream | None = None  # the stream for which its agent was asked for evidence
+    said: tuple[dict[str, str], dict[str, str]] | None = None  # and what the agent has read
 
 
 class World:
@@ -196,7 +199,10 @@ class World:
         node.revision = node.stream.revision
         flights = Counter()
         for channel in node.stream._state.channels.values():
-            flights[channel.type_url] = len(channel.flights)
+            unseen = [flight for flight in channel.flights.values() if not flight.processed]
+            flights[channel.type_url] = len(unseen)
+            if len(channel.flights) > MOST_IN_FLIGHT:
+                raise Violation("too many in flight (12)")
         if flights[CLUSTER] > 4 or any(count > 16 for count in flights.values()):
             raise Violation(f"too many in flight (12): {flights}")
 
@@ -237,6 +243,18 @@ class World:
         for node in self.nodes:
             if node.stream is not None:
                 self.turn(node)
+
+    def evidence(self, node: Node) -> None:
+        """One step of the agent's: it is asked, it reads, what it read arrives."""
+        if node.said is not None:
+            if node.asked is not None and node.asked is node.stream:
+                node.stream.evidence(*node.said)
+            node.asked = node.said = None
+        elif node.asked is not None:
+            node.said = node.envoy.config_dump()
+        elif node.stream is not None and node.stream.evidence_wanted(self.now):
+            node.asked = node.stream
+        self.run()
 
     def pump(self) -> None:
         """Lets all messages pass until nothing moves."""

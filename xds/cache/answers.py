@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from xds.cache.channel import Channel, Flight
-from xds.cache.cursor import States, without
+from xds.cache.cursor import Pending, States, without
 from xds.cache.rejections import Rejection, cleaned, culprits, halves
 from xds.cache.resource import Resource, is_placeholder, same
 from xds.cache.state import State
@@ -62,20 +62,28 @@ def accepted(state: State, channel: Channel, flight: Flight, report: Report) -> 
         if pending is None:
             continue
         if pending.nonce == flight.nonce:
-            pending.nonce = ""
-            if pending.then and pending.exact:  # it holds what was wanted until then
-                pending.since, pending.then = pending.then, 0
-                state.settled.append(key)
-            states: States = (resource,)
+            holds(state, key, pending, resource, report)
         elif resource is not None:
             # Something newer is under way: what is certain is that the name is there.
             states = tuple(one for one in pending.states if one is not None) or (resource,)
-        else:
-            continue
-        _is_good(state, key, resource, report)
-        state.learn(key, states)
-        if key in state.cursor.pending:
-            state.put(key)
+            _is_good(state, key, resource, report)
+            state.learn(key, states)
+            if key in state.cursor.pending:
+                state.put(key)
+
+
+def holds(
+    state: State, key: Key, pending: Pending, resource: Resource | None, report: Report
+) -> None:
+    """The client holds what it was sent last of a name."""
+    pending.nonce = ""
+    if pending.then and pending.exact:  # it holds what was wanted until then
+        pending.since, pending.then = pending.then, 0
+        state.settled.append(key)
+    _is_good(state, key, resource, report)
+    state.learn(key, (resource,))
+    if key in state.cursor.pending:
+        state.put(key)
 
 
 def _is_good(state: State, key: Key, resource: Resource | None, report: Report) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from xds.cache import answers
+from xds.cache import answers, evidence
 from xds.cache.channel import Channel
 from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Left, Pending, States, merged
@@ -198,6 +198,24 @@ class NodeStream:
     def waiting(self, key: Key, now: float) -> str:
         """Says why the node does not hold `key` as wanted yet; empty if it does."""
         return explain(self._state, key, now)
+
+    def evidence_wanted(self, now: float) -> tuple[str, ...]:
+        """Gives the clusters of which the node's own word is wanted: its answers are withheld.
+
+        Ask it then, and hand what it says to `evidence`; each call replaces the one before.
+        """
+        return evidence.wanted(self._state, now)
+
+    def evidence(self, active: Mapping[str, str], warming: Mapping[str, str]) -> None:
+        """Takes what the node runs of the clusters that were asked for, read after they were.
+
+        Args:
+            active: the version of each that it uses, by name; what is not there it does not use.
+            warming: the version of each that it has and does not use yet.
+        """
+        evidence.taken(self._state, active, warming, self._refusal)
+        self._report()
+        self.on_dirty()
 
     def look_again(self, keys: Iterable[Key]) -> None:
         """Looks at names again, though nothing changed that the stream could see."""
