@@ -107,9 +107,7 @@ def _look_at(message: Message, plan: Plan) -> Sequence[str]:
             for number, each in fields.items()
             if each.missing and number not in there
         )
-    found.extend(
-        f"{name}: is required" for name in plan.oneofs if message.WhichOneof(name) is None
-    )
+    found.extend(f"{name}: is required" for name in plan.oneofs if message.WhichOneof(name) is None)
     return found or _NOTHING
 
 

@@ -148,9 +148,7 @@ class State:
         pending = self.cursor.pending.get(key)
         if pending is None:
             return
-        pending.telling = not (
-            pending.nonce and any(same(one, resource) for one in pending.states)
-        )
+        pending.telling = not (pending.nonce and any(same(one, resource) for one in pending.states))
         pending.sent, pending.nonce, pending.then = resource, nonce, 0
         pending.exact = same(resource, self.cursor.base.get(key))
         self.cursor.hold(key, merged((*pending.states, resource)))
