@@ -27,19 +27,23 @@ class Malformed(ValueError):
     """
 
 
-def read_delta(data: bytes) -> tuple[Request, NodeInfo | None]:
+def read_delta(data: bytes, only: str = "") -> tuple[Request, NodeInfo | None]:
     """Reads a DeltaDiscoveryRequest.
+
+    Args:
+        data: the message.
+        only: the one type that its stream carries; empty: all (ADS).
 
     Returns:
         The request, and the node if the message carries one.
 
     Raises:
-        Malformed: the bytes are no such message, or `type_url` is empty (rule 3).
+        Malformed: the bytes are no such message, or its type is none of the stream's (rules 3, 4).
     """
     message = DeltaDiscoveryRequest()
     _parse(message, data)
     request = Request(
-        type_url=_type_of(message),
+        type_url=_type_of(message, only),
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
         subscribe=tuple(message.resource_names_subscribe),
@@ -49,19 +53,23 @@ def read_delta(data: bytes) -> tuple[Request, NodeInfo | None]:
     return request, _node(message.node) if message.HasField("node") else None
 
 
-def read_sotw(data: bytes) -> tuple[Request, NodeInfo | None]:
+def read_sotw(data: bytes, only: str = "") -> tuple[Request, NodeInfo | None]:
     """Reads a DiscoveryRequest.
+
+    Args:
+        data: the message.
+        only: the one type that its stream carries; empty: all (ADS).
 
     Returns:
         The request, and the node if the message carries one.
 
     Raises:
-        Malformed: the bytes are no such message, or `type_url` is empty (rule 3).
+        Malformed: the bytes are no such message, or its type is none of the stream's (rules 3, 4).
     """
     message = DiscoveryRequest()
     _parse(message, data)
     request = Request(
-        type_url=_type_of(message),
+        type_url=_type_of(message, only),
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
         names=tuple(message.resource_names),
@@ -104,7 +112,11 @@ def _parse(message: DeltaDiscoveryRequest | DiscoveryRequest, data: bytes) -> No
         raise Malformed("the message is no discovery request of xDS v3") from None
 
 
-def _type_of(message: DeltaDiscoveryRequest | DiscoveryRequest) -> str:
+def _type_of(message: DeltaDiscoveryRequest | DiscoveryRequest, only: str) -> str:
+    if only:
+        if message.type_url not in ("", only):
+            raise Malformed(f"this service serves nothing but {only}: use that type's own, or ADS")
+        return only
     if not message.type_url:
         raise Malformed("type_url is empty: on an aggregated stream each request names its type")
     return message.type_url
