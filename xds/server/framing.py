@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Value
 
 from xds.cache.types import NodeInfo, Request, Response
+from xds.cache.xdstp import canonical
 
 CONTROL_PLANE = "tidegate"
 """The `control_plane.identifier` of every response (rule 57)."""
@@ -46,9 +47,11 @@ def read_delta(data: bytes, only: str = "") -> tuple[Request, NodeInfo | None]:
         type_url=_type_of(message, only),
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
-        subscribe=tuple(message.resource_names_subscribe),
-        unsubscribe=tuple(message.resource_names_unsubscribe),
-        initial_versions=dict(message.initial_resource_versions),
+        subscribe=tuple(map(canonical, message.resource_names_subscribe)),
+        unsubscribe=tuple(map(canonical, message.resource_names_unsubscribe)),
+        initial_versions={
+            canonical(name): version for name, version in message.initial_resource_versions.items()
+        },
     )
     return request, _node(message.node) if message.HasField("node") else None
 
@@ -72,7 +75,7 @@ def read_sotw(data: bytes, only: str = "") -> tuple[Request, NodeInfo | None]:
         type_url=_type_of(message, only),
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
-        names=tuple(message.resource_names),
+        names=tuple(map(canonical, message.resource_names)),
         version_info=message.version_info,
     )
     return request, _node(message.node) if message.HasField("node") else None
