@@ -6,15 +6,16 @@ A node belongs to the fleet that its `node.cluster` names.
 Example:
     >>> import asyncio
     >>> from envoy.config.cluster.v3.cluster_pb2 import Cluster
-    >>> from xds.cache import SnapshotCache
+    >>> from xds.cache import SnapshotCache, Verdicts
     >>> from xds.server import serve
     >>> async def main():
-    ...     cache = SnapshotCache()
+    ...     cache = SnapshotCache(Verdicts(print))
     ...     cache.publish("edge", [Cluster(name="web", type=Cluster.STATIC)])
-    ...     async with await serve(cache, "127.0.0.1:0") as server:
-    ...         return server.port > 0
+    ...     server = await serve(cache, "127.0.0.1:0")
+    ...     print("serving" if server.port else "not there")
+    ...     await server.stop()
     >>> asyncio.run(main())
-    True
+    serving
 """
 
 from xds.server.errors import AddressNotBound, UnsafeAddress, XdsServerError

@@ -1,11 +1,4 @@
-"""The xDS server over grpc.aio: ADS and the single-type services, delta and state of the world.
-
-A server for a fleet of Envoys in a few lines::
-
-    cache = SnapshotCache()
-    cache.publish("edge", [cluster, endpoints, listener, route])  # Envoy's own messages
-    server = await serve(cache, "127.0.0.1:18000")
-"""
+"""The xDS server over grpc.aio: ADS and the single-type services, delta and state of the world."""
 
 from __future__ import annotations
 
