@@ -9,7 +9,7 @@ RULES = range(1, 66)
 TEST = re.compile(r"^async def (test_rule_(\d\d)_\w+)\(", re.MULTILINE)
 
 
-def tests_by_rule() -> dict[int, set[str]]:
+def named_by_rule() -> dict[int, set[str]]:
     found: dict[int, set[str]] = {rule: set() for rule in RULES}
     for path in sorted(HERE.glob("test_*.py")):
         for name, number in TEST.findall(path.read_text()):
@@ -24,9 +24,9 @@ def rows() -> dict[int, str]:
 
 
 def test_every_rule_has_a_test_of_its_number():
-    assert [rule for rule, tests in tests_by_rule().items() if not tests] == []
+    assert [rule for rule, tests in named_by_rule().items() if not tests] == []
 
 
 def test_the_table_names_every_test_of_every_rule_and_no_other():
     named = {rule: set(re.findall(r"`(test_rule_\w+)`", text)) for rule, text in rows().items()}
-    assert named == tests_by_rule()
+    assert named == named_by_rule()
