@@ -89,6 +89,10 @@ class StreamsFleetView:
             )
         if not missing:
             return None
+        for node, place in missing:
+            # A node that is slow is not the reason where one refuses what this needs.
+            if (blocked := self._blocked(node, place)) is not None:
+                return blocked
         node, place = missing[0]
         stream = node.stream
         if stream is None:
@@ -102,6 +106,22 @@ class StreamsFleetView:
             fleet=f"fleets/{node.fleet}",
             node=node.name,
             resource=place.key.name,
+        )
+
+    def _blocked(self, node: TrackedNode, place: Place) -> StatusDetail | None:
+        """Gives what a node refuses of another object, without which this one cannot be there."""
+        key = node.stream and node.stream.blocked_by(place.key)
+        if not key:
+            return None
+        refused = self._feedback.rejection(node, key)
+        kind = key.type_url.rpartition(".")[2]
+        return StatusDetail(
+            reason="BLOCKED_BY",
+            message=f"{place.key.name} waits for {kind} {key.name}, which the node refuses"
+            + (f": {refused.message}" if refused else ""),
+            fleet=f"fleets/{node.fleet}",
+            node=node.name,
+            resource=key.name,
         )
 
     def nodes(self, fleet: str) -> Sequence[NodeView]:

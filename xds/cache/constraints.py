@@ -21,6 +21,9 @@ from validate import validate_pb2
 
 from xds.cache.rules import DEADLY, DIFFERENT_IN_ENVOY, Check, check_of
 
+UNKEPT = "not sent, for Envoy's constraints are not kept"
+"""How the text of each fault begins."""
+
 LONGEST_FAULT = 2048
 """Characters of a fault's text that are kept."""
 
@@ -50,7 +53,7 @@ def fault(message: Message) -> str:
     found = violations(message)
     if not found:
         return ""
-    return f"Envoy's constraints are not kept ({'; '.join(found)})"[:LONGEST_FAULT]
+    return f"{UNKEPT} ({'; '.join(found)})"[:LONGEST_FAULT]
 
 
 @dataclass(frozen=True, slots=True)

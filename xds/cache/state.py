@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from xds.cache.channel import Channel
+from xds.cache.constraints import UNKEPT
 from xds.cache.cursor import Cursor, States, merged
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
@@ -82,7 +83,11 @@ class State:
         if rejection is None:
             return None
         wanted = self.cursor.base.get(key)
-        return rejection if rejection.version == (wanted.version if wanted else "") else None
+        if rejection.version != (wanted.version if wanted else ""):
+            return None
+        if wanted is not None and not wanted.fault and rejection.message.startswith(UNKEPT):
+            return None  # an earlier process knew other constraints; no client has seen it
+        return rejection
 
     def last_good(self, key: Key, rejection: Rejection) -> Resource | None:
         """Gives what is served instead of a refused version, if that still has what it needs."""

@@ -9,7 +9,7 @@ from xds.cache import answers, evidence
 from xds.cache.channel import Channel
 from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Left, Pending, States, merged
-from xds.cache.explain import explain
+from xds.cache.explain import blocked_by, explain
 from xds.cache.needs import excused
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
@@ -46,6 +46,7 @@ class NodeStream:
         left: Left | None,
         rejected: dict[Key, Rejection],
         now: float,
+        number: int,
         variant: str = "",
     ) -> None:
         self.fleet = fleet
@@ -58,7 +59,7 @@ class NodeStream:
             cursor=Cursor(left), rejected=rejected, delta=delta, types=types, asked_at=now
         )
         self._state.note_unknown(self._state.cursor.pending)
-        self._composer = Composer(self._state)
+        self._composer = Composer(self._state, number)
         self._loaded = False
 
     @property
@@ -198,6 +199,10 @@ class NodeStream:
     def waiting(self, key: Key, now: float) -> str:
         """Says why the node does not hold `key` as wanted yet; empty if it does."""
         return explain(self._state, key, now)
+
+    def blocked_by(self, key: Key) -> Key | None:
+        """Gives the resource that the node refuses and for which it lacks `key`; None: none."""
+        return blocked_by(self._state, key)
 
     def evidence_wanted(self, now: float) -> tuple[str, ...]:
         """Gives the clusters of which the node's own word is wanted: its answers are withheld.
