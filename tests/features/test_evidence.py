@@ -10,7 +10,6 @@ from tests.harness.envoy_process import EnvoyProcess
 from tests.harness.members import Member, Mode
 from tests.harness.ports import free_port
 from tests.harness.waiting import until
-from tidegate.plane import Plane
 
 SLOW = {"delay": "20s", "timeout": "20s", "max_retries": 3, "type": "HTTP"}
 
@@ -61,7 +60,9 @@ async def test_others_are_live_while_one_tenants_update_warms_on_a_mute_member(t
         front = "projects/other0/vips/front"
         gone = await client.vips.DeleteVip(vip_service_pb2.DeleteVipRequest(name=front))
         await client.applied(front, revision=gone.revision, seconds=15)
-        left = await client.pools.DeletePool(pool_service_pb2.DeletePoolRequest(name=pools[0], force=True))
+        left = await client.pools.DeletePool(
+            pool_service_pb2.DeletePoolRequest(name=pools[0], force=True)
+        )
         await client.applied(pools[0], revision=left.revision, seconds=15)
         assert await _status(client, slow) == STATUS.PENDING_UPDATE
         await mute.become(Mode.HEALTHY)

@@ -15,13 +15,25 @@ from xds.cache.types import Key, RejectedVersion
 Report = Callable[[RejectedVersion], None]
 
 
-def caught(state: State, key: Key, report: Report) -> None:
+def catch_faults(state: State, report: Report) -> None:
     """A version that breaks Envoy's constraints counts as refused before it is ever sent.
 
     Envoy would refuse all of its response for it, of every tenant (measured).
     """
+    for key in state.cursor.base.faulty:
+        _catch(state, key, report)
+    for key in [key for key in state.caught if state.refused(key) is None]:
+        # Of types that the client does not ask for yet nothing else tells that they changed.
+        state.caught.discard(key)
+        state.touch(key)
+
+
+def _catch(state: State, key: Key, report: Report) -> None:
     wanted = state.cursor.base.get(key)
-    if wanted is None or state.refused(key) is not None:
+    if wanted is None:
+        return
+    if state.refused(key) is not None:
+        state.caught.add(key)  # by an earlier stream, or process
         return
     if not state.carries(key.type_url) or not state.certain_of(key.type_url):
         return
@@ -33,6 +45,7 @@ def caught(state: State, key: Key, report: Report) -> None:
     # What is not sent puts off nothing: a mended version may go at once.
     at = earlier.at if earlier is not None else float("-inf")
     state.rejected[key] = Rejection(wanted.version, wanted.fault, good, at)
+    state.caught.add(key)
     report(RejectedVersion(key, wanted.version, wanted.fault, good))
     state.put(key)
     state.touch(key)

@@ -58,7 +58,7 @@ def taken(
     channel = state.channels.get(CLUSTER)
     if channel is None:
         return
-    seen = 0
+    had: set[str] = set()
     for name, nonce in channel.asked.items():
         flight = channel.flights.get(nonce)
         key = Key(CLUSTER, name)
@@ -75,12 +75,14 @@ def taken(
             holds(state, key, pending, sent, report)
         elif version is None or warming.get(name) != version:
             continue
-        seen = max(seen, int(nonce, 16))
+        had.add(nonce)
     channel.asked = {}
-    _processed(channel, seen)
+    _note_processed(channel, had)
 
 
-def _processed(channel: Channel, newest: int) -> None:
-    for nonce, flight in channel.flights.items():
-        if int(nonce, 16) <= newest:
-            flight.processed = True
+def _note_processed(channel: Channel, had: set[str]) -> None:
+    """Responses are had in the order in which they were sent."""
+    later = False
+    for flight in reversed(channel.flights.values()):
+        later = later or flight.nonce in had
+        flight.processed = flight.processed or later

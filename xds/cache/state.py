@@ -38,6 +38,7 @@ class State:
         behind: ClusterLoadAssignments to be sent again because their cluster was sent.
         settled: names confirmed since the observer heard last.
         foreign: names that the client reported in a version of which nothing is known.
+        caught: names that were refused before they were sent.
     """
 
     cursor: Cursor
@@ -55,6 +56,7 @@ class State:
     behind: set[str] = field(default_factory=set)
     settled: list[Key] = field(default_factory=list)
     foreign: set[Key] = field(default_factory=set)
+    caught: set[Key] = field(default_factory=set)
 
     def note_unknown(self, keys: Iterable[Key]) -> None:
         """Notes which of these pending names the client holds in versions that are not known."""

@@ -116,8 +116,7 @@ class NodeStream:
             for key in state.cursor.forget_left():
                 state.touch(key)
                 state.settled.append(key)
-        for key in state.cursor.base.faulty:
-            answers.caught(state, key, self._refusal)
+        answers.catch_faults(state, self._refusal)
         responses = self._composer.run(now)
         self._report()
         return responses
