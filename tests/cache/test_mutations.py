@@ -200,7 +200,7 @@ def a_variant_changes_when_its_base_does(patch):
 
 
 MUTATIONS: list[tuple[Patch, str]] = [
-    (no_gates, r"needs \{|before its limit"),
+    (no_gates, r"needs \{|before its limit|\(3, 7\)"),
     (what_unsubscribed_counts_as_held, r"needs \{"),
     (removals_at_once, r"needs \{"),
     (what_is_sent_is_held, r"\(1\)|needs \{|\(3|\(8\)|\(2\)"),

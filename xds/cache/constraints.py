@@ -28,6 +28,7 @@ LONGEST_FAULT = 2048
 """Characters of a fault's text that are kept."""
 
 _NOTHING: Sequence[str] = ()
+_KEPT = 256
 _UNREAD = frozenset({"envoy.config.core.v3.Metadata.typed_filter_metadata"})
 """Messages in an `Any` that Envoy leaves packed unless an extension asks for them."""
 
@@ -71,15 +72,19 @@ class Plan:
 
     Attributes:
         unread: rules of which nothing is known here; those of the protos in use have none.
+        good: messages in which nothing was found, as bytes: most of what is in a resource is the
+            same in thousands of them.
     """
 
     fields: dict[int, _Field] = field(default_factory=dict)
     needed: int = 0
     oneofs: tuple[str, ...] = ()
     unread: list[str] = field(default_factory=list)
+    good: set[bytes] = field(default_factory=set)
 
 
 _plans: dict[str, Plan] = {}
+_classes: dict[str, tuple[type[Message], Plan]] = {}
 _reaching: dict[str, bool] = {_ANY: True}
 
 
@@ -90,6 +95,19 @@ def plan_of(descriptor: Descriptor) -> Plan:
         plan = _plans[descriptor.full_name] = Plan()  # before its fields: types contain themselves
         _compile(descriptor, plan)
     return plan
+
+
+def _look_into(message: Message, plan: Plan) -> Sequence[str]:
+    """Looks at a message in another one; to see that it was seen costs a tenth of that."""
+    body = message.SerializePartialToString()
+    if body in plan.good:
+        return _NOTHING
+    found = _look_at(message, plan)
+    if not found:
+        if len(plan.good) >= _KEPT:
+            plan.good.clear()
+        plan.good.add(body)
+    return found
 
 
 def _look_at(message: Message, plan: Plan) -> Sequence[str]:
@@ -195,7 +213,7 @@ def _inner(descriptor: FieldDescriptor) -> _Look | None:
     if inner is None or not _reaches_rules(inner):
         return None
     plan = plan_of(inner)
-    into = _packed if inner.full_name == _ANY else lambda value: _look_at(value, plan)
+    into = _packed if inner.full_name == _ANY else lambda value: _look_into(value, plan)
 
     def one(value: Value) -> Sequence[str]:
         found = into(value)
@@ -243,16 +261,27 @@ def _packed(value: Any) -> Sequence[str]:
 @lru_cache(maxsize=1024)
 def _unpacked(type_url: str, value: bytes) -> Sequence[str]:
     """Most of what is packed is the same in thousands of resources: filters, protocol options."""
-    name = type_url.rpartition("/")[2]
-    if name.startswith(_UNCHECKED) and name not in _CHECKED:
+    known = _known(type_url)
+    if known is None:
         return _NOTHING
-    try:
-        descriptor = descriptor_pool.Default().FindMessageTypeByName(name)
-    except KeyError:
-        return _NOTHING  # an extension of which nothing is known here
-    message = message_factory.GetMessageClass(descriptor)()
+    message = known[0]()
     try:
         message.ParseFromString(value)
     except DecodeError:
-        return (f"value: is no {name}",)
-    return violations(message)
+        return (f"value: is no {type_url.rpartition('/')[2]}",)
+    return _look_at(message, known[1])
+
+
+def _known(type_url: str) -> tuple[type[Message], Plan] | None:
+    """Gives the class of what is packed; None: its type is not known here, or not checked."""
+    if (known := _classes.get(type_url)) is not None:
+        return known
+    name = type_url.rpartition("/")[2]
+    if name.startswith(_UNCHECKED) and name not in _CHECKED:
+        return None
+    try:
+        descriptor = descriptor_pool.Default().FindMessageTypeByName(name)
+    except KeyError:
+        return None  # an extension of which nothing is known here
+    known = _classes[type_url] = message_factory.GetMessageClass(descriptor), plan_of(descriptor)
+    return known
