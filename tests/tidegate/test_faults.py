@@ -11,6 +11,7 @@ from tests.store import make
 from tests.tidegate.test_rejections import by_source, kept, method
 from tests.tidegate.world import POOL, VIP, World, clusters, endpoints, listener, route
 from tidegate import reconcile
+from tidegate.refusals import Refusals
 from xds.cache import Key
 from xds.cache.constraints import UNKEPT
 from xds.translate import translate
@@ -63,8 +64,10 @@ async def test_it_is_never_sent_and_blamed_on_what_changed(world: World, broken)
     assert await kept(world) == ()
 
 
-async def test_it_is_found_while_an_older_version_is_unanswered(world: World, broken):
+async def test_it_is_found_while_an_older_version_is_unanswered(world: World, broken, monkeypatch):
     """The older one is confirmed afterwards: that is no word for the newer one."""
+    cleared = []
+    monkeypatch.setattr(Refusals, "clear", lambda self, identity: cleared.append(identity))
     node = await world.ready("member", "vip")
     node.envoy.muted = True
     await change(world, LbMethod.LEAST_CONNECTIONS)
@@ -79,6 +82,7 @@ async def test_it_is_found_while_an_older_version_is_unanswered(world: World, br
     assert node.envoy.version(clusters()) == on_its_way
     (rejection,) = await kept(world)
     assert rejection.last_good_version == on_its_way
+    assert cleared == []  # not for a moment
 
 
 async def test_it_outlives_a_restart_and_is_not_sent_then(world: World, broken):
