@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from xds.cache import answers
 from xds.cache.channel import Channel
+from xds.cache.client_status import ResourceStatus, status_of, statuses
 from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Left, Pending, States, merged
 from xds.cache.explain import explain
@@ -196,6 +197,18 @@ class NodeStream:
     def waiting(self, key: Key, now: float) -> str:
         """Says why the node does not hold `key` as wanted yet; empty if it does."""
         return explain(self._state, key, now)
+
+    def asked(self) -> frozenset[str]:
+        """Gives the types that the client has asked for."""
+        return frozenset(self._state.channels)
+
+    def status(self, key: Key, now: float) -> ResourceStatus:
+        """Gives what is known of one name: wanted, held, under way, refused, waited for."""
+        return status_of(self._state, key, now)
+
+    def statuses(self, now: float) -> Iterator[ResourceStatus]:
+        """Gives that of each name that the client asks for or may hold; see `client_status`."""
+        return statuses(self._state, now)
 
     def look_again(self, keys: Iterable[Key]) -> None:
         """Looks at names again, though nothing changed that the stream could see."""

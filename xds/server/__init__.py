@@ -17,6 +17,7 @@ Example:
     True
 """
 
+from xds.server.client_status import ClientStatusService
 from xds.server.errors import AddressNotBound, UnsafeAddress, XdsServerError
 from xds.server.options import ServerOptions
 from xds.server.server import AdsService, Server, serve
@@ -25,6 +26,7 @@ from xds.server.traffic import Traffic
 __all__ = [
     "AddressNotBound",
     "AdsService",
+    "ClientStatusService",
     "Server",
     "ServerOptions",
     "Traffic",

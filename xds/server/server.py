@@ -17,16 +17,19 @@ from collections.abc import Callable
 from typing import Self
 
 import grpc
+from envoy.service.discovery.v3 import ads_pb2
 
 from xds.cache import NodeInfo, SnapshotCache
+from xds.server import client_status
 from xds.server.ads_stream import DELTA, STATE_OF_THE_WORLD, AdsStream, Context, Dialect, End
 from xds.server.errors import AddressNotBound, UnsafeAddress
+from xds.server.for_operators import HealthChecks, add_for_operators
 from xds.server.options import ServerOptions
 from xds.server.traffic import Traffic
 
 _log = logging.getLogger(__name__)
 
-_SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_SERVICE = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
 _DEFAULTS = ServerOptions()
 
 
@@ -120,11 +123,18 @@ class Server:
     """
 
     def __init__(
-        self, server: grpc.aio.Server, service: AdsService, *, port: int, grace: float
+        self,
+        server: grpc.aio.Server,
+        service: AdsService,
+        *,
+        checks: HealthChecks,
+        port: int,
+        grace: float,
     ) -> None:
         self.port = port
         self.service = service
         self._server = server
+        self._checks = checks
         self._grace = grace
 
     @property
@@ -140,6 +150,7 @@ class Server:
 
     async def stop(self) -> None:
         """Ends the streams with UNAVAILABLE, then the server."""
+        await self._checks.enter_graceful_shutdown()
         self.service.end_streams("this server is stopping; keep what you have and reconnect")
         await self._server.stop(self._grace)
 
@@ -177,6 +188,11 @@ async def serve(
     server = grpc.aio.server(options=options.channel_arguments())
     service = AdsService(cache, options=options, fleet_of=fleet_of or cluster_of)
     service.add_to(server)
+    services = [_SERVICE]
+    if offers_client_status(address, options):
+        client_status.ClientStatusService(cache).add_to(server)
+        services.append(client_status.SERVICE)
+    checks = await add_for_operators(server, services)
     try:
         port = _bind(server, address, credentials)
     except RuntimeError as error:
@@ -184,7 +200,7 @@ async def serve(
         raise AddressNotBound(f"cannot listen on {address!r}: {error}") from error
     await server.start()
     unix = address.startswith("unix:")
-    return Server(server, service, port=0 if unix else port, grace=options.grace)
+    return Server(server, service, checks=checks, port=0 if unix else port, grace=options.grace)
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
@@ -196,6 +212,11 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
         return server.add_secure_port(address, credentials)
     finally:
         os.umask(mask)
+
+
+def offers_client_status(address: str, options: ServerOptions) -> bool:
+    """Whether a server on an address offers CSDS: see `ServerOptions.client_status`."""
+    return is_loopback(address) if options.client_status is None else options.client_status
 
 
 def is_loopback(address: str) -> bool:
