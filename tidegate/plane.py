@@ -20,6 +20,7 @@ from tidegate.fleet_view import StreamsFleetView
 from tidegate.limits import Limits
 from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
+from tidegate.pace import Pace
 from tidegate.placing import Placing
 from tidegate.reconcile import Reconcile
 from tidegate.rendering import Renderings
@@ -74,7 +75,8 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             save=feedback.save,
         )
         limits = Limits(cache, nodes)
-        view = StreamsFleetView(cache, renderings, feedback, nodes, agents, limits)
+        pace = Pace(cache)
+        view = StreamsFleetView(cache, renderings, feedback, nodes, agents, limits, pace)
         agents.assessment.refusals = view.refusals
         placing = Placing(
             store, offered=view.effective, live_nodes=nodes.connected, serving=view.serving
@@ -94,11 +96,11 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             renderings,
             feedback,
             placing,
-            followers=(limits, drains, moves, agents),
+            followers=(limits, drains, moves, agents, pace),
         )
         feedback.on_lost = agents.on_ability = reconcile.retry_unplaced
         nodes.on_counted.append(lambda _: reconcile.retry_unplaced())
-        cache.observer = StreamWatcher(feedback, limits, reconcile.retry_unplaced)
+        cache.observer = StreamWatcher(feedback, limits, pace, reconcile.retry_unplaced)
         nodes.restore(await store.read(stored_nodes.all))
         feedback.restore(await store.read(stored_rejections.all))
         await reconcile.load()
@@ -121,6 +123,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
                 tasks.create_task(drains.run()),
                 tasks.create_task(moves.run()),
                 tasks.create_task(agents.run()),
+                tasks.create_task(pace.run()),
             ]
             try:
                 yield Plane(

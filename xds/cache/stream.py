@@ -73,6 +73,11 @@ class NodeStream:
         return self._state.cursor.pending
 
     @property
+    def rejections(self) -> Mapping[Key, Rejection]:
+        """What the node refused last of each name of which it has accepted nothing since."""
+        return self._state.rejected
+
+    @property
     def types(self) -> frozenset[str] | None:
         """The types that the stream may carry; None: all."""
         return self._state.types
