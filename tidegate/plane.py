@@ -18,6 +18,8 @@ from tidegate.drains import Drains
 from tidegate.feedback import Feedback
 from tidegate.fleet_view import StreamsFleetView
 from tidegate.limits import Limits
+from tidegate.metrics import Metrics
+from tidegate.metrics_door import scraped_at
 from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
 from tidegate.pace import Pace
@@ -39,6 +41,7 @@ class Plane:
 
     api_port: int
     xds_port: int
+    metrics_port: int
     store: Store
     cache: SnapshotCache
     xds: Server
@@ -110,10 +113,17 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         refuse_taken(settings.xds_address)
         xds_server = await serve(cache, settings.xds_address)
         closing.push_async_callback(_stop, xds_server)
+        metrics = Metrics(nodes, xds_server.traffic)
+        feedback.on_applied = metrics.applied
+        metrics_port = await closing.enter_async_context(
+            scraped_at(settings.metrics_address, metrics.registry)
+        )
         refuse_taken(settings.api_address)
-        api_server = await serve_api(store, view, settings.api_address, agents=agents)
+        api_server = await serve_api(
+            store, view, settings.api_address, agents=agents, observe=metrics.called
+        )
         closing.push_async_callback(api_server.stop)
-        log.info("serving", api=api_server.port, xds=xds_server.port)
+        log.info("serving", api=api_server.port, xds=xds_server.port, metrics=metrics_port)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(reconcile.run()),
@@ -129,6 +139,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
                 yield Plane(
                     api_port=api_server.port,
                     xds_port=xds_server.port,
+                    metrics_port=metrics_port,
                     store=store,
                     cache=cache,
                     xds=xds_server,

@@ -34,6 +34,7 @@ class NodeStream:
         delta: delta, or state of the world.
         variant: the variant of the fleet's snapshot that it is given.
         on_dirty: called when there may be something to send; set by the server.
+        acked_at: when it last accepted a response, on the clock of the calls; None: never yet.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class NodeStream:
         self.delta = delta
         self.variant = variant
         self.on_dirty: Callable[[], None] = _nothing
+        self.acked_at: float | None = None
         self._cache = cache
         self._state = State(
             cursor=Cursor(left), rejected=rejected, delta=delta, types=types, asked_at=now
@@ -236,6 +238,7 @@ class NodeStream:
             return  # spontaneous, stale, or never sent: no answer to anything (rules 11, 19, 21)
         del channel.flights[request.nonce]
         if request.error is None:
+            self.acked_at = now
             answers.accepted(self._state, channel, flight)
         else:
             answers.refused(self._state, channel, flight, request.error, now, self._refusal)

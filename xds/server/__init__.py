@@ -21,7 +21,7 @@ from xds.server.client_status import ClientStatusService
 from xds.server.errors import AddressNotBound, UnsafeAddress, XdsServerError
 from xds.server.options import ServerOptions
 from xds.server.server import AdsService, Server, serve
-from xds.server.traffic import Traffic
+from xds.server.traffic import Totals, Traffic
 
 __all__ = [
     "AddressNotBound",
@@ -29,6 +29,7 @@ __all__ = [
     "ClientStatusService",
     "Server",
     "ServerOptions",
+    "Totals",
     "Traffic",
     "UnsafeAddress",
     "XdsServerError",

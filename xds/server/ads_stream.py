@@ -16,7 +16,7 @@ import grpc
 from xds.cache import NodeInfo, NodeStream, Request, Response, SnapshotCache
 from xds.server.framing import Malformed, read_delta, read_sotw, write_delta, write_sotw
 from xds.server.options import ServerOptions
-from xds.server.traffic import Traffic
+from xds.server.traffic import Totals, Traffic
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class AdsStream:
         options: ServerOptions,
         admission: asyncio.Semaphore,
         fleet_of: Callable[[NodeInfo], str],
-        total: Traffic,
+        total: Totals,
     ) -> None:
         self.traffic = Traffic()
         self.node: NodeInfo | None = None
@@ -136,6 +136,13 @@ class AdsStream:
     def _receive(self, core: NodeStream, request: Request) -> None:
         self.traffic.requests += 1
         self._total.requests += 1
+        if request.error is not None and request.nonce and core.revision:
+            for traffic in (
+                self.traffic,
+                self._total,
+                self._total.of(core.fleet, request.type_url),
+            ):
+                traffic.nacks += 1
         core.receive(request, self._clock())
         self._wake.set()
 
@@ -161,15 +168,16 @@ class AdsStream:
         while self._end is None:
             self._wake.clear()
             if answered:
-                await self._send(context, core.run(self._clock()))
+                await self._send(context, core)
             else:
                 # Thousands that reconnect at once: a bounded number is answered at a time.
                 async with self._admission:
-                    answered = await self._send(context, core.run(self._clock()))
+                    answered = await self._send(context, core)
             if self._end is None:
                 await self._sleep(core)
 
-    async def _send(self, context: Context, responses: list[Response]) -> bool:
+    async def _send(self, context: Context, core: NodeStream) -> bool:
+        responses = core.run(self._clock())
         for response in responses:
             data = self._dialect.write(response)
             try:
@@ -180,7 +188,8 @@ class AdsStream:
                 self.end(grpc.StatusCode.DEADLINE_EXCEEDED, stall)
                 return True
             counts = (len(response.resources), len(response.removed), len(data))
-            for traffic in (self.traffic, self._total):
+            of_type = self._total.of(core.fleet, response.type_url)
+            for traffic in (self.traffic, self._total, of_type):
                 traffic.sent(resources=counts[0], removals=counts[1], size=counts[2])
         return bool(responses)
 

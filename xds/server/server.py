@@ -25,7 +25,7 @@ from xds.server.ads_stream import DELTA, STATE_OF_THE_WORLD, AdsStream, Context,
 from xds.server.errors import AddressNotBound, UnsafeAddress
 from xds.server.for_operators import HealthChecks, add_for_operators
 from xds.server.options import ServerOptions
-from xds.server.traffic import Traffic
+from xds.server.traffic import Totals
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class AdsService:
         options: ServerOptions = _DEFAULTS,
         fleet_of: Callable[[NodeInfo], str] = cluster_of,
     ) -> None:
-        self.traffic = Traffic()
+        self.traffic = Totals()
         self._cache = cache
         self._options = options
         self._fleet_of = fleet_of
@@ -138,7 +138,7 @@ class Server:
         self._grace = grace
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> Totals:
         """What went over all streams since the start."""
         return self.service.traffic
 
