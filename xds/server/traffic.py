@@ -56,4 +56,5 @@ class Totals(Traffic):
 
     def of(self, fleet: str, type_url: str) -> Traffic:
         """Gives the counts of one type on one fleet: one that is loaded, or anybody adds some."""
-        return self.by_type.setdefault((fleet, _KINDS.get(type_url, OTHER)), Traffic())
+        which = (fleet, _KINDS.get(type_url, OTHER))
+        return self.by_type.get(which) or self.by_type.setdefault(which, Traffic())
