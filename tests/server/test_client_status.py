@@ -282,11 +282,20 @@ async def test_buf_curl_finds_and_calls_it_by_reflection(cache, server, address)
         code, out, err = await buf_curl(server.port, "--list-services", "")
         assert code == 0, err
         assert out.split() == [
+            "envoy.service.cluster.v3.ClusterDiscoveryService",
             "envoy.service.discovery.v3.AggregatedDiscoveryService",
+            "envoy.service.endpoint.v3.EndpointDiscoveryService",
+            "envoy.service.listener.v3.ListenerDiscoveryService",
+            "envoy.service.route.v3.RouteDiscoveryService",
+            "envoy.service.runtime.v3.RuntimeDiscoveryService",
+            "envoy.service.secret.v3.SecretDiscoveryService",
             "envoy.service.status.v3.ClientStatusDiscoveryService",
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
         ]
+        code, out, err = await buf_curl(server.port, "--list-methods", "")
+        assert code == 0, err
+        assert len(out.split()) > 20
         asked = json.dumps(node(exact="n1"))
         code, out, err = await buf_curl(server.port, "-d", asked, CSDS + "FetchClientStatus")
         assert code == 0, err

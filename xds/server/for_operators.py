@@ -10,8 +10,18 @@ from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 import grpc
+from envoy.service.cluster.v3 import cds_pb2
+from envoy.service.discovery.v3 import ads_pb2
+from envoy.service.endpoint.v3 import eds_pb2
+from envoy.service.listener.v3 import lds_pb2
+from envoy.service.route.v3 import rds_pb2
+from envoy.service.runtime.v3 import rtds_pb2
+from envoy.service.secret.v3 import sds_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+
+_LOADED = (ads_pb2, cds_pb2, eds_pb2, lds_pb2, rds_pb2, rtds_pb2, sds_pb2)
+"""Not used by name: reflection knows the services of the modules that are loaded."""
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 

@@ -29,12 +29,12 @@ class Dialect:
 
     Attributes:
         delta: whether it is the incremental one.
-        read: bytes to a request and the node that it may carry.
+        read: bytes, and the stream's only type if it has one, to a request and the node in it.
         write: a response to bytes.
     """
 
     delta: bool
-    read: Callable[[bytes], tuple[Request, NodeInfo | None]]
+    read: Callable[[bytes, str], tuple[Request, NodeInfo | None]]
     write: Callable[[Response], bytes]
 
 
@@ -55,10 +55,11 @@ class End:
     reason: str
 
 
-class AdsStream:
-    """Serves one aggregated stream from its first message to its end.
+class DiscoveryStream:
+    """Serves one stream, aggregated or of a single type, from its first message to its end.
 
     Attributes:
+        type_url: the one type that it carries; empty: all (ADS).
         traffic: what went over it.
         node: who the client says it is; None before its first message.
         core: its subscriptions and what it holds; None before its first message.
@@ -69,11 +70,13 @@ class AdsStream:
         cache: SnapshotCache,
         dialect: Dialect,
         *,
+        type_url: str,
         options: ServerOptions,
         admission: asyncio.Semaphore,
         fleet_of: Callable[[NodeInfo], str],
         total: Totals,
     ) -> None:
+        self.type_url = type_url
         self.traffic = Traffic()
         self.node: NodeInfo | None = None
         self.core: NodeStream | None = None
@@ -115,7 +118,7 @@ class AdsStream:
 
     def _open(self, first: bytes) -> NodeStream:
         """Opens the stream in the cache with what the first message says (rules 1, 2, 8)."""
-        request, node = self._dialect.read(first)
+        request, node = self._dialect.read(first, self.type_url)
         if node is None or not node.id:
             raise Malformed("the first request of a stream carries the node, with its id")
         fleet = self._fleet_of(node)
@@ -126,6 +129,7 @@ class AdsStream:
             node=node,
             delta=self._dialect.delta,
             now=self._clock(),
+            types=frozenset({self.type_url}) if self.type_url else None,
             variant=node.id,  # what is this node's own, if there is anything
         )
         core.on_dirty = self._wake.set
@@ -137,11 +141,8 @@ class AdsStream:
         self.traffic.requests += 1
         self._total.requests += 1
         if request.error is not None and request.nonce and core.revision:
-            for traffic in (
-                self.traffic,
-                self._total,
-                self._total.of(core.fleet, request.type_url),
-            ):
+            of_type = self._total.of(core.fleet, request.type_url)
+            for traffic in (self.traffic, self._total, of_type):
                 traffic.nacks += 1
         core.receive(request, self._clock())
         self._wake.set()
@@ -156,7 +157,7 @@ class AdsStream:
     async def _take(self, context: Context, core: NodeStream) -> None:
         while isinstance(data := await context.read(), bytes):
             try:
-                request, _ = self._dialect.read(data)
+                request, _ = self._dialect.read(data, self.type_url)
             except Malformed as error:
                 self.end(grpc.StatusCode.INVALID_ARGUMENT, str(error))
                 return
@@ -168,16 +169,15 @@ class AdsStream:
         while self._end is None:
             self._wake.clear()
             if answered:
-                await self._send(context, core)
+                await self._send(context, core.run(self._clock()))
             else:
                 # Thousands that reconnect at once: a bounded number is answered at a time.
                 async with self._admission:
-                    answered = await self._send(context, core)
+                    answered = await self._send(context, core.run(self._clock()))
             if self._end is None:
                 await self._sleep(core)
 
-    async def _send(self, context: Context, core: NodeStream) -> bool:
-        responses = core.run(self._clock())
+    async def _send(self, context: Context, responses: list[Response]) -> bool:
         for response in responses:
             data = self._dialect.write(response)
             try:
@@ -188,7 +188,7 @@ class AdsStream:
                 self.end(grpc.StatusCode.DEADLINE_EXCEEDED, stall)
                 return True
             counts = (len(response.resources), len(response.removed), len(data))
-            of_type = self._total.of(core.fleet, response.type_url)
+            of_type = self._total.of(self.core.fleet if self.core else "", response.type_url)
             for traffic in (self.traffic, self._total, of_type):
                 traffic.sent(resources=counts[0], removals=counts[1], size=counts[2])
         return bool(responses)
