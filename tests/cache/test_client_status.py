@@ -62,6 +62,7 @@ def test_a_refused_version_and_what_is_held_on_with_its_words():
     assert status.rejection.version == cluster("web", 1).version
     assert status.rejection.message == "cluster web: no such thing"
     assert status.waiting == "Cluster web rejected: cluster web: no such thing"
+    assert (status.sent, status.sent_at) == (None, None)  # it has answered
 
     peer.now += 5
     (better,) = peer.set(cluster("web", 2))
