@@ -8,7 +8,7 @@ import asyncio
 import platform
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -37,8 +37,14 @@ class Metrics:
         registry: for those who want to read it in this process.
     """
 
-    def __init__(self, nodes: NodeRegister, traffic: Totals) -> None:
-        """Takes who knows the nodes, and what the xDS server counts. Call it in the event loop."""
+    def __init__(
+        self, nodes: NodeRegister, traffic: Totals, *, known: Callable[[str], bool]
+    ) -> None:
+        """Takes who knows the nodes, what the xDS server counts, and which fleets there are.
+
+        A client may name any fleet as its own: `known` (by its id) is what makes it one. To be
+        called in the event loop.
+        """
         self.registry = CollectorRegistry()
         self._convergence = Histogram(
             "tidegate_convergence_seconds",
@@ -67,7 +73,7 @@ class Metrics:
             registry=self.registry,
         )
         build.labels(__version__, str(VERSION), platform.python_version()).set(1)
-        self.registry.register(_Fleets(nodes, traffic))
+        self.registry.register(_Fleets(nodes, traffic, known))
 
     def applied(self, fleet: str, revision: int, seconds: float) -> None:
         """Takes that a change became live on a fleet (its id), so long after its commit."""
@@ -88,7 +94,8 @@ class _Fleets(Collector):
     read there.
     """
 
-    def __init__(self, nodes: NodeRegister, traffic: Totals) -> None:
+    def __init__(self, nodes: NodeRegister, traffic: Totals, known: Callable[[str], bool]) -> None:
+        self._known = known
         self._nodes = nodes
         self._traffic = traffic
         self._loop = asyncio.get_running_loop()
@@ -131,6 +138,8 @@ class _Fleets(Collector):
         now = time.monotonic()
         states: dict[str, dict[NodeState, int]] = {}
         for node in self._nodes.all():
+            if not self._known(node.fleet):
+                continue
             counts = states.setdefault(node.fleet, dict.fromkeys(NodeState, 0))
             stream = node.stream
             counts[self._nodes.state(node, rejects=bool(stream and stream.rejections))] += 1

@@ -71,12 +71,11 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         renderings = Renderings()
         nodes = NodeRegister(lost_after=settings.lost_after.total_seconds())
         feedback = Feedback(store, cache, renderings, nodes)
-        agents = AgentHub(
-            store,
-            nodes,
-            known=lambda fleet: cache.snapshot(fleet) is not None,
-            save=feedback.save,
-        )
+
+        def known(fleet: str) -> bool:
+            return cache.snapshot(fleet) is not None
+
+        agents = AgentHub(store, nodes, known=known, save=feedback.save)
         limits = Limits(cache, nodes)
         pace = Pace(cache)
         view = StreamsFleetView(cache, renderings, feedback, nodes, agents, limits, pace)
@@ -115,7 +114,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         # docs/xds-conformance.md.
         xds_server = await serve(cache, settings.xds_address, aggregated_only=True)
         closing.push_async_callback(_stop, xds_server)
-        metrics = Metrics(nodes, xds_server.traffic)
+        metrics = Metrics(nodes, xds_server.traffic, known=known)
         feedback.on_applied = metrics.applied
         metrics_port = await closing.enter_async_context(
             scraped_at(settings.metrics_address, metrics.registry)

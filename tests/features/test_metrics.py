@@ -13,6 +13,7 @@ from lbaas.model.errors import FailedPrecondition
 from lbaas.v1.load_balancer_service_pb2 import WatchRequest
 from lbaas.v1.pool_service_pb2 import GetPoolRequest
 from tests.features.world import REJECTED, client_of, settings, world
+from tests.harness.ads_client import CDS, DeltaClient
 from tests.harness.ports import free_port
 from tests.harness.waiting import until
 from tidegate.config import Settings
@@ -118,6 +119,20 @@ async def test_calls_are_counted_by_method_and_code_and_no_client_makes_a_label(
             sample.labels["method"] for sample in now.families["tidegate_api_requests"].samples
         }
         assert not {each for each in methods if "Nonsense" in each or "Z" in each}
+
+
+async def test_a_fleet_that_a_client_made_up_is_in_no_label(tmp_path):
+    async with (
+        running_plane(settings(tmp_path, metrics_address=ANY)) as plane,
+        DeltaClient(f"127.0.0.1:{plane.xds_port}", fleet="made-up") as stream,
+    ):
+        await stream.send(CDS, nonce="1", error="no")
+
+        async def connected() -> bool:
+            return bool(plane.cache.streams("made-up"))
+
+        await until(connected, within=10, what="it is connected")
+        assert "made-up" not in (await scrape(plane)).text
 
 
 async def test_a_stream_is_counted_when_it_ends_and_has_no_length(tmp_path):

@@ -93,18 +93,19 @@ async def test_what_waits_is_warned_of_after_ten_seconds_and_overdue_after_sixty
 
 async def test_a_newer_change_waits_from_its_own_beginning(world: World):
     node = await world.ready("member", "vip")
-    node.held_back = True
     with capture_logs() as logs:
         for lb_method in (LbMethod.SOURCE_IP, LbMethod.LEAST_CONNECTIONS):
+            node.held_back = True
             await world.write(method(lb_method))
             await world.catch_up()
             world.talk()
-            node.held_back = False
-            world.talk()  # answered
-            node.held_back = True
             for _ in range(4):
                 world.now += 2.0
                 world.pace.look()
+            assert POOL in {key.name for key in node.stream.pending}
+            node.held_back = False
+            world.talk()  # all is answered, and something new waits before anybody looks
+            assert not node.stream.pending
     assert warned(logs) == []
 
 
