@@ -55,7 +55,7 @@ class Pace:
     def __init__(
         self, cache: SnapshotCache, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Takes the snapshots, which know whether a revision changed anything."""
+        """Takes the snapshots, which know whether a pass reached a fleet."""
         self._cache = cache
         self._clock = clock
         self._published: dict[str, tuple[int, float]] = {}
@@ -78,7 +78,7 @@ class Pace:
         now = self._clock()
         for fleet in {fleet for move in moves for fleet in (*move.fleets, *move.left)}:
             snapshot = self._cache.snapshot(fleet)
-            if snapshot is not None and snapshot.changed_since(revision - 1):
+            if snapshot is not None and snapshot.revision == revision:
                 self._published[fleet] = (revision, now)
 
     def opened(self, stream: NodeStream) -> None:

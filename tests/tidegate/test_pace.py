@@ -37,10 +37,14 @@ async def test_a_nodes_lag_is_from_the_publication_to_its_last_answer(world: Wor
     await world.catch_up()
     world.talk()
     world.now += 7.0
+    # A pass that reaches no fleet is nothing to be in step with.
+    await world.write(
+        lambda tx: pools.update(tx, POOL, lambda pool: dataclasses.replace(pool, description="x"))
+    )
+    await world.catch_up()
     node.held_back = False
     world.talk()
     assert lag(world) == timedelta(seconds=7)
-    # A pass that changes nothing on the fleet is nothing to be in step with.
     world.now += 100.0
     await world.settle()
     assert lag(world) == timedelta(seconds=7)
