@@ -101,7 +101,8 @@ class StreamsFleetView:
             )
         if not missing:
             return None
-        node, place = missing[0]
+        # Clusters before endpoints, listeners, routes: what waits for them is no reason.
+        node, place = min(missing, key=lambda each: (each[0].name, each[1].key))
         stream = node.stream
         if stream is None:
             reason, words = "NODE_DISCONNECTED", "the node is not connected; it has 30 s to return"

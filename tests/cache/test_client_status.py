@@ -2,7 +2,7 @@
 
 from tests.cache.messages import cluster, endpoints
 from tests.cache.peer import FLEET, Peer, tree
-from xds.cache import CLUSTER, ENDPOINT, LISTENER, Key, RejectedVersion
+from xds.cache import CLUSTER, ENDPOINT, LISTENER, Key, RejectedVersion, empty_endpoints
 from xds.cache.client_status import Standing
 
 WEB = Key(CLUSTER, "web")
@@ -48,6 +48,18 @@ def test_sent_then_synced_then_not_sent_behind_an_answer_that_is_due():
     assert status.held.version == cluster("web").version
     assert status.sent.version == cluster("web", 1).version
     assert status.wanted.version == cluster("web", 2).version
+    assert "waits for the node's answer to what was sent before, unanswered" in status.waiting
+
+
+def test_endpoints_that_go_empty_first_are_not_sent_yet():
+    peer = Peer()
+    peer.set(cluster("web"), endpoints("web", 80))
+    peer.ask(CLUSTER)
+    peer.ask(ENDPOINT, subscribe=("web",))
+    status = peer.stream.status(Key(ENDPOINT, "web"), peer.now)
+    assert status.standing is Standing.NOT_SENT
+    assert status.sent.version == empty_endpoints("web").version
+    assert status.waiting.startswith("ClusterLoadAssignment web sent without members first")
 
 
 def test_a_refused_version_and_what_is_held_on_with_its_words():

@@ -119,6 +119,18 @@ def verdict(**fields) -> dict:
         ),
         (verdict(), "node e1 PENDING, not sent yet"),
         (
+            verdict(message="Cluster: the node has not asked for any yet"),
+            "node e1 PENDING, not sent yet: the node has not asked for any yet",
+        ),
+        (  # what is under way is something else
+            verdict(
+                sentVersion="dd",
+                sentTime="2026-01-01T00:00:00Z",
+                message=f"Cluster {POOL} sent without members first, unanswered for 3.0 s",
+            ),
+            "node e1 PENDING, not sent yet: sent without members first, unanswered for 3.0 s",
+        ),
+        (
             verdict(state="REJECTED", message="cannot bind", version="bbbbbbbbbbbb22"),
             'node e1 REJECTED "cannot bind", runs bbbbbbbbbbbb',
         ),
@@ -133,7 +145,12 @@ def test_why_tells_what_is_sent_from_what_is_not(run, api, said, line):
 
 def test_why_tells_when_something_was_sent_that_is_not_answered(run, api):
     sent = verdict(sentVersion="cccccccccccc33", sentTime="2026-01-01T00:00:00Z", version="bb")
-    cluster = {"typeUrl": ENVOY + "cluster.v3.Cluster", "name": POOL, "nodes": [sent]}
+    cluster = {
+        "typeUrl": ENVOY + "cluster.v3.Cluster",
+        "name": POOL,
+        "version": "cccccccccccc33",
+        "nodes": [sent],
+    }
     pool = {"pool": POOL, "resources": [cluster]}
     api.answer("LoadBalancerService/Explain", {"name": POOL, "status": {}, "pools": [pool]})
     out = run("tidegate why pool/web").out

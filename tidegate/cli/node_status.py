@@ -37,7 +37,8 @@ def version(words: str) -> str:
 def reason(resource: JsonObject, message: str) -> str:
     """Gives what is said of a resource, without its own type and name before it."""
     kind = text(resource, "typeUrl").rpartition(".")[2]
-    return message.strip().removeprefix(f"{kind} {text(resource, 'name')} ")
+    said = message.strip().removeprefix(f"{kind} {text(resource, 'name')} ")
+    return said.removeprefix(f"{kind}: ")
 
 
 def _why(row: JsonObject) -> str:

@@ -221,8 +221,8 @@ def _verdict(resource: JsonObject, verdict: JsonObject) -> str:
         said = f'REJECTED "{message.strip()}"' if message.strip() else "REJECTED"
         return f"node {node} {said}" + (f", runs {runs}" if runs else "")
     on = f", runs {runs}" if runs else ""
-    if sent := text(verdict, "sentTime"):
-        new = version(text(verdict, "sentVersion"))
-        return f"node {node} {state}, sent {new} at {clock(sent)}, not answered{on}"
+    new = text(verdict, "sentVersion")
+    if (sent := text(verdict, "sentTime")) and new == text(resource, "version"):
+        return f"node {node} {state}, sent {version(new)} at {clock(sent)}, not answered{on}"
     why = reason(resource, message)
     return f"node {node} {state}, not sent yet{on}" + (f": {why}" if why else "")
