@@ -157,6 +157,29 @@ async def test_nodes_are_chosen_by_their_ids(cache, address):
             assert "exact, prefix, suffix or contains" in words
 
 
+async def test_a_nodes_scope_is_the_snapshot_that_it_is_given(cache):
+    """A fleet may have a second one, for clients of another kind."""
+    cache.publish("fleet/grpc", [resources.cluster("a")])
+    async with (
+        await serve(cache, "127.0.0.1:0", fleet_of=lambda node: f"{node.cluster}/grpc") as server,
+        DeltaClient(f"127.0.0.1:{server.port}") as stream,
+    ):
+        await stream.send(CDS, subscribe=["a"])
+        await stream.receive(CDS)
+        (config,) = await fetch(f"127.0.0.1:{server.port}")
+    assert (config.node.cluster, config.client_scope) == ("fleet", "fleet/grpc")
+    assert told(config) == {"Cluster a": ("STALE", "REQUESTED")}
+
+
+async def test_a_client_that_asks_by_name_is_told_of_those_names_alone(cache, address):
+    cache.publish("fleet", [resources.cluster(name) for name in ("a", "b", "c")])
+    async with DeltaClient(address) as stream:
+        await stream.send(CDS, subscribe=["b"])
+        await stream.receive(CDS)
+        (config,) = await fetch(address)
+    assert list(told(config)) == ["Cluster b"]
+
+
 async def test_of_two_streams_of_a_node_the_newest_counts(cache, address):
     cache.publish("fleet", [resources.cluster("a")])
     async with DeltaClient(address) as old:
