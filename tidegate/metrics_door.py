@@ -34,7 +34,10 @@ async def scraped_at(address: str, registry: CollectorRegistry) -> AsyncIterator
             subject=address,
         )
     try:
-        server, thread = start_http_server(int(port), host.strip("[]"), registry)
+        # In a thread: Python's HTTP server looks its own name up, which may take a while.
+        server, thread = await asyncio.to_thread(
+            start_http_server, int(port), host.strip("[]"), registry
+        )
     except OSError as error:
         raise FailedPrecondition(
             f"cannot listen on {address!r} for metrics: is it in use?",

@@ -16,6 +16,7 @@ from tests.features.test_buf_curl import buf_curl
 from tests.harness import resources
 from tests.harness.ads_client import CDS, EDS, LDS, DeltaClient, SotwClient
 from tests.harness.waiting import until
+from xds.cache import NodeInfo
 from xds.server import ServerOptions, client_status, serve
 from xds.server.server import offers_client_status
 
@@ -280,6 +281,25 @@ def test_it_is_not_offered_beyond_this_machine_unless_asked_for():
     ):
         assert offers_client_status(address, ServerOptions()) is offered
     assert offers_client_status("0.0.0.0:18000", ServerOptions(client_status=True))
+
+
+async def test_others_have_their_turn_between_nodes(cache, address):
+    cache.publish("fleet", [])
+    for number in range(50):
+        cache.connect(fleet="fleet", node=NodeInfo(f"n{number}"), delta=True, now=0.0)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    service = client_status.ClientStatusService(cache)
+    counting = asyncio.create_task(count())
+    assert len([config async for config in service._configs(b"")]) == 50
+    counting.cancel()
+    assert turns >= 45
 
 
 async def test_it_can_be_switched_off(cache):

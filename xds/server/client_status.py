@@ -78,10 +78,11 @@ class ClientStatusService:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
     async def _fetch(self, data: bytes, context: _Context) -> bytes:
-        response = csds_pb2.ClientStatusResponse()
+        response, size = csds_pb2.ClientStatusResponse(), 0
         async with _own_words(context):
             async for config in self._configs(data):
-                _bounded(response.ByteSize() + config.ByteSize())
+                size += config.ByteSize()
+                _bounded(size)
                 response.config.append(config)
         return response.SerializeToString()
 
@@ -112,6 +113,7 @@ class ClientStatusService:
                     nodes.setdefault(stream.node.id, []).append(stream)
             for node in sorted(nodes):
                 yield await self._node(nodes[node], contents=not request.exclude_resource_contents)
+                await asyncio.sleep(0)
 
     async def _node(self, streams: list[NodeStream], *, contents: bool) -> csds_pb2.ClientConfig:
         """Gives one node; of its streams the newest counts, type by type."""
