@@ -21,6 +21,7 @@ from tidegate.limits import Limits
 from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
 from tidegate.placing import Placing
+from tidegate.proxyless import Proxyless, snapshot_of
 from tidegate.reconcile import Reconcile
 from tidegate.rendering import Renderings
 from tidegate.sockets import refuse_taken
@@ -88,17 +89,18 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             overlap=settings.move_overlap,
             drain=settings.listener_drain,
         )
+        proxyless = Proxyless(store, cache, renderings, agents)
         reconcile = Reconcile(
             store,
             cache,
             renderings,
             feedback,
             placing,
-            followers=(limits, drains, moves, agents),
+            followers=(limits, drains, moves, agents, proxyless),
         )
         feedback.on_lost = agents.on_ability = reconcile.retry_unplaced
         nodes.on_counted.append(lambda _: reconcile.retry_unplaced())
-        cache.observer = StreamWatcher(feedback, limits, reconcile.retry_unplaced)
+        cache.observer = StreamWatcher(feedback, limits, proxyless, reconcile.retry_unplaced)
         nodes.restore(await store.read(stored_nodes.all))
         feedback.restore(await store.read(stored_rejections.all))
         await reconcile.load()
@@ -106,7 +108,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         closing.push_async_callback(agents.ledger.flush)
         closing.push_async_callback(feedback.flush)
         refuse_taken(settings.xds_address)
-        xds_server = await serve(cache, settings.xds_address)
+        xds_server = await serve(cache, settings.xds_address, fleet_of=snapshot_of)
         closing.push_async_callback(_stop, xds_server)
         refuse_taken(settings.api_address)
         api_server = await serve_api(store, view, settings.api_address, agents=agents)
@@ -121,6 +123,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
                 tasks.create_task(drains.run()),
                 tasks.create_task(moves.run()),
                 tasks.create_task(agents.run()),
+                tasks.create_task(proxyless.run()),
             ]
             try:
                 yield Plane(
