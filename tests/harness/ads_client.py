@@ -29,9 +29,16 @@ class _Client(Generic[Answer]):
     method: str
     answer: type[Any]
 
-    def __init__(self, address: str, *, fleet: str = "fleet", node: str = "node") -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        fleet: str = "fleet",
+        node: str = "node",
+        user_agent: str = "test",
+    ) -> None:
         self._address = address
-        self._node = base_pb2.Node(id=node, cluster=fleet, user_agent_name="test")
+        self._node = base_pb2.Node(id=node, cluster=fleet, user_agent_name=user_agent)
         self._sent_node = False
 
     async def __aenter__(self) -> Self:
@@ -175,8 +182,15 @@ class SotwClient(_Client[discovery_pb2.DiscoveryResponse]):
     method = "StreamAggregatedResources"
     answer = discovery_pb2.DiscoveryResponse
 
-    def __init__(self, address: str, *, fleet: str = "fleet", node: str = "node") -> None:
-        super().__init__(address, fleet=fleet, node=node)
+    def __init__(
+        self,
+        address: str,
+        *,
+        fleet: str = "fleet",
+        node: str = "node",
+        user_agent: str = "test",
+    ) -> None:
+        super().__init__(address, fleet=fleet, node=node, user_agent=user_agent)
         self.names: dict[str, list[str]] = {}
         self.versions: dict[str, str] = {}
 

@@ -5,7 +5,7 @@ without a proxy; `bootstrap(...)` what a node is started with.
 """
 
 from xds.translate.bootstrap import ARGUMENTS, bootstrap, to_json
-from xds.translate.proxyless import translate_proxyless
+from xds.translate.proxyless import grpc_bootstrap, translate_proxyless
 from xds.translate.readable import readable
 from xds.translate.tree import BUILT, VERSION, Rendered, translate
 
@@ -15,6 +15,7 @@ __all__ = [
     "VERSION",
     "Rendered",
     "bootstrap",
+    "grpc_bootstrap",
     "readable",
     "to_json",
     "translate",

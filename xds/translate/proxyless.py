@@ -55,6 +55,43 @@ def translate_proxyless(tree: PoolTree, *, down: Collection[str] = ()) -> dict[K
     return {resource.key: resource for resource in resources}
 
 
+def grpc_bootstrap(
+    *, fleet: str, node: str, xds_address: Sequence[tuple[str, int] | str]
+) -> dict[str, object]:
+    """Gives what a gRPC client without a proxy is started with, as GRPC_XDS_BOOTSTRAP has it.
+
+    Args:
+        fleet: the fleet's id or name: its VIPs can be resolved.
+        node: who the client is; several may be the same.
+        xds_address: host and port of every control plane process, or the path of a unix socket;
+            the first that answers is used.
+    """
+    features = [
+        "xds_v3",
+        # A VIP that is deleted or switched off is gone for the client too, whatever it makes of
+        # data errors (gRPC proposal A88).
+        "fail_on_data_errors",
+    ]
+    return {
+        "xds_servers": [
+            {
+                "server_uri": _uri(each),
+                "channel_creds": [{"type": "insecure"}],
+                "server_features": features,
+            }
+            for each in xds_address
+        ],
+        "node": {"id": leaf(node), "cluster": leaf(fleet)},
+    }
+
+
+def _uri(address: tuple[str, int] | str) -> str:
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _messages(tree: PoolTree, vips: Sequence[Vip], down: Collection[str]) -> Iterator[Message]:
     yield _endpoints(tree, down)
     for vip in vips:

@@ -1,0 +1,121 @@
+"""A gRPC client without a proxy, as a process: calls without a pause, and says who answered.
+
+A process of its own, for grpcio reads its bootstrap from the environment once.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import grpc
+
+WHO = "/who.Who/Ask"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A call: when it began (CLOCK_MONOTONIC, which all processes share), who answered or why
+    nobody did."""
+
+    began: float
+    by: str
+    error: str
+
+
+class Caller:
+    """Calls a target until it is left; `channels` take turns."""
+
+    def __init__(
+        self, target: str, bootstrap: Mapping[str, Any], *, channels: int = 1, **env: str
+    ) -> None:
+        self.answers: list[Answer] = []
+        self._command = (sys.executable, "-m", "tests.harness.grpc_caller", target, str(channels))
+        config = {"GRPC_XDS_BOOTSTRAP_CONFIG": json.dumps(bootstrap)}
+        self._env = {**os.environ, "GRPC_VERBOSITY": "none", **config, **env}
+        self._news = asyncio.Condition()
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command, env=self._env, stdout=asyncio.subprocess.PIPE
+        )
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._process.kill()
+        await self._process.wait()
+        await self._reading
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            self.answers.append(Answer(**json.loads(line)))
+            async with self._news:
+                self._news.notify_all()
+
+    @property
+    def failures(self) -> list[str]:
+        """Why calls failed."""
+        return [answer.error for answer in self.answers if answer.error]
+
+    async def next(self, count: int, *, within: float = 40.0) -> Counter[str]:
+        """Who answers the next calls that begin from now on, or why nobody does."""
+        now = time.monotonic()
+
+        def there() -> bool:
+            return len(self._since(now)) >= count
+
+        async with asyncio.timeout(within), self._news:
+            await self._news.wait_for(there)
+        return Counter(answer.by or answer.error for answer in self._since(now)[:count])
+
+    async def only(self, *names: str, within: float = 20.0, calls: int = 60) -> float:
+        """Waits until these, and no others, answer many calls in a row.
+
+        Gives when (CLOCK_MONOTONIC) the last call began that somebody else answered.
+        """
+
+        def so() -> bool:
+            last = self.answers[-calls:]
+            return len(last) == calls and {answer.by for answer in last} == set(names)
+
+        async with asyncio.timeout(within), self._news:
+            await self._news.wait_for(so)
+        others = [answer.began for answer in self.answers if answer.by not in names]
+        return max(others, default=0.0)
+
+    def _since(self, moment: float) -> list[Answer]:
+        first = len(self.answers)
+        while first and self.answers[first - 1].began >= moment:
+            first -= 1
+        return self.answers[first:]
+
+
+def _call(target: str, channels: int) -> None:
+    calls = [
+        grpc.insecure_channel(target, options=[("grpc.channel_id", number)]).unary_unary(
+            WHO, request_serializer=None, response_deserializer=None
+        )
+        for number in range(channels)
+    ]
+    number = 0
+    while True:
+        began, by, error = time.monotonic(), "", ""
+        try:
+            by = calls[number % channels](b"", timeout=30).decode()
+        except grpc.RpcError as failed:
+            error = f"{failed.code().name}: {failed.details()}"
+        sys.stdout.write(json.dumps({"began": began, "by": by, "error": error}) + "\n")
+        sys.stdout.flush()
+        time.sleep(0.05 if error else 0.002)  # two cores, and others want to run too
+        number += 1
+
+
+if __name__ == "__main__":
+    _call(sys.argv[1], int(sys.argv[2]))
