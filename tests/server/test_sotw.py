@@ -167,4 +167,5 @@ async def test_grpc_clients_that_share_an_id_are_each_given_what_they_lack(cache
             await one.silent()
             async with SotwClient(address, **grpc_client) as third:
                 await third.send(LDS, ["a"])
-                assert len((await third.take(LDS)).resources) == 1
+                (third_is_given,) = (await third.take(LDS)).resources
+                assert unpacked(third_is_given).address.socket_address.port_value == 3
