@@ -77,7 +77,7 @@ async def served(
 async def test_calls_spread_by_weight_and_who_drains_gets_none_within_two_seconds(tmp_path):
     async with (
         served(tmp_path, "a", "b", "c", c=3) as (plane, client, _, _),
-        calling(plane.xds_port) as caller,
+        calling(plane.xds_port, streams=12) as caller,
     ):
         counts = await caller.next(600)
         assert counts.keys() == {"a", "b", "c"}
@@ -85,6 +85,11 @@ async def test_calls_spread_by_weight_and_who_drains_gets_none_within_two_second
 
         async def without_c(began: float) -> None:
             assert await caller.only("a", "b") - began < DRAINED_WITHIN
+            caller.streamed.clear()
+            await until(stays, within=10, what="what c has begun goes on")
+
+        async def stays() -> bool:
+            return "c" in caller.streamed
 
         began = time.monotonic()
         await change(client, "c", weight=0)

@@ -4,9 +4,11 @@ A process of its own, for grpcio reads its bootstrap from the environment once.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +18,10 @@ from typing import Any, Self
 import grpc
 
 WHO = "/who.Who/Ask"
+STAY = "/who.Who/Stay"
+
+_SETTLED = 200
+"""Calls after which a client is connected to all members: streams begin then."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +35,19 @@ class Answer:
 
 
 class Caller:
-    """Calls a target until it is left; `channels` take turns."""
+    """Calls a target until it is left. Beside that it keeps streaming calls open.
+
+    Attributes:
+        answers: the calls so far.
+        streamed: who sent something on an open stream so far.
+    """
 
     def __init__(
-        self, target: str, bootstrap: Mapping[str, Any], *, channels: int = 1, **env: str
+        self, target: str, bootstrap: Mapping[str, Any], *, streams: int = 0, **env: str
     ) -> None:
         self.answers: list[Answer] = []
-        self._command = (sys.executable, "-m", "tests.harness.grpc_caller", target, str(channels))
+        self.streamed: list[str] = []
+        self._command = (sys.executable, "-m", "tests.harness.grpc_caller", target, str(streams))
         config = {"GRPC_XDS_BOOTSTRAP_CONFIG": json.dumps(bootstrap)}
         self._env = {**os.environ, "GRPC_VERBOSITY": "none", **config, **env}
         self._news = asyncio.Condition()
@@ -55,7 +67,11 @@ class Caller:
     async def _read(self) -> None:
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
-            self.answers.append(Answer(**json.loads(line)))
+            said = json.loads(line)
+            if isinstance(said, str):
+                self.streamed.append(said)
+            else:
+                self.answers.append(Answer(**said))
             async with self._news:
                 self._news.notify_all()
 
@@ -97,24 +113,34 @@ class Caller:
         return self.answers[first:]
 
 
-def _call(target: str, channels: int) -> None:
-    calls = [
-        grpc.insecure_channel(target, options=[("grpc.channel_id", number)]).unary_unary(
-            WHO, request_serializer=None, response_deserializer=None
-        )
-        for number in range(channels)
-    ]
-    number = 0
-    while True:
+def _say(something: object) -> None:
+    sys.stdout.write(json.dumps(something) + "\n")
+    sys.stdout.flush()
+
+
+def _stay(channel: grpc.Channel) -> None:
+    began = time.monotonic()
+    call = channel.unary_stream(STAY, request_serializer=None, response_deserializer=None)
+    try:
+        for name in call(b"", wait_for_ready=True):
+            _say(name.decode())
+    except grpc.RpcError as failed:
+        _say({"began": began, "by": "", "error": f"a stream was cut: {failed.details()}"})
+
+
+def _call(target: str, streams: int) -> None:
+    channel = grpc.insecure_channel(target)
+    ask = channel.unary_unary(WHO, request_serializer=None, response_deserializer=None)
+    for number in itertools.count():
+        if 0 <= number - _SETTLED < streams:
+            threading.Thread(target=_stay, args=(channel,), daemon=True).start()
         began, by, error = time.monotonic(), "", ""
         try:
-            by = calls[number % channels](b"", timeout=30).decode()
+            by = ask(b"", timeout=30).decode()
         except grpc.RpcError as failed:
             error = f"{failed.code().name}: {failed.details()}"
-        sys.stdout.write(json.dumps({"began": began, "by": by, "error": error}) + "\n")
-        sys.stdout.flush()
-        time.sleep(0.05 if error else 0.002)  # two cores, and others want to run too
-        number += 1
+        _say({"began": began, "by": by, "error": error})
+        time.sleep(0.05 if error else 0.002)  # others want to run too
 
 
 if __name__ == "__main__":

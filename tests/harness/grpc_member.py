@@ -6,20 +6,29 @@ from collections.abc import AsyncIterator
 
 import grpc
 
-from tests.harness.grpc_caller import WHO
+from tests.harness.grpc_caller import STAY, WHO
 
 
 class _Who(grpc.GenericRpcHandler):
-    """Answers with a name."""
+    """Answers with a name: once, or as long as it is listened to."""
 
     def __init__(self, name: str) -> None:
         self._name = name.encode()
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        return grpc.unary_unary_rpc_method_handler(self._ask) if details.method == WHO else None
+        if details.method == WHO:
+            return grpc.unary_unary_rpc_method_handler(self._ask)
+        if details.method == STAY:
+            return grpc.unary_stream_rpc_method_handler(self._stay)
+        return None
 
     async def _ask(self, _request: bytes, _context: object) -> bytes:
         return self._name
+
+    async def _stay(self, _request: bytes, _context: object) -> AsyncIterator[bytes]:
+        while True:
+            yield self._name
+            await asyncio.sleep(0.1)
 
 
 class GrpcMember:
