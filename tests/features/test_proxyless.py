@@ -1,8 +1,12 @@
 """gRPC clients without a proxy: grpcio resolves `xds:///projects/.../vips/...` and follows."""
 
+import asyncio
 import contextlib
+import os
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -14,7 +18,7 @@ from tests.features.tenant import update_pool, update_vip
 from tests.features.world import STATUS, Client, client_of, world
 from tests.harness.ads_client import LDS, SotwClient
 from tests.harness.envoy_process import EnvoyProcess
-from tests.harness.grpc_caller import Caller
+from tests.harness.grpc_caller import WHO, Caller
 from tests.harness.grpc_member import GrpcMember, grpc_members
 from tests.harness.ports import free_port
 from tests.harness.waiting import until
@@ -280,3 +284,27 @@ async def test_calls_go_on_while_the_control_plane_is_killed_and_started_again(t
             await change(client, "b", weight=1)
             await caller.only("a", "b")
             assert caller.failures == []
+
+
+async def test_the_pages_client_calls_with_the_bootstrap_that_the_command_prints(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "proxyless-grpc.md").read_text()
+    program = page.partition("```python\n")[2].partition("```")[0]
+    program += f'print(channel.unary_unary("{WHO}")(b"", timeout=30).decode())\n'
+    async with world(tmp_path) as (plane, client, _), grpc_members("m1") as (member,):
+        pool = await client.pool("acme", "web", protocol="TCP")
+        await client.member(pool.name, "m1", member.address)
+        await client.vip("acme", "web", pool=pool.name, port=free_port(), protocol="TCP")
+        command = f"-m tidegate bootstrap edge my-client --grpc --xds 127.0.0.1:{plane.xds_port}"
+        (tmp_path / "xds.json").write_text(await output(*command.split()))
+        env = {"GRPC_XDS_BOOTSTRAP": str(tmp_path / "xds.json")}
+        assert await output("-c", program, **env) == "m1\n"
+
+
+async def output(*arguments: str, **env: str) -> str:
+    """What a Python process prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, env={**os.environ, **env}, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode()
