@@ -31,7 +31,7 @@ from xds.translate import translate_proxyless
 
 log = structlog.get_logger("tidegate.proxyless")
 
-SLICE = 100
+SLICE = 50
 """How many pools are read, or looked at, before others have their turn."""
 
 RETRY_SECONDS = 1.0

@@ -169,3 +169,12 @@ async def test_grpc_clients_that_share_an_id_are_each_given_what_they_lack(cache
                 await third.send(LDS, ["a"])
                 (third_is_given,) = (await third.take(LDS)).resources
                 assert unpacked(third_is_given).address.socket_address.port_value == 3
+
+
+async def test_who_comes_back_for_a_name_that_is_gone_is_told(cache, address):
+    cache.publish("fleet", [resources.tcp_listener("b", 1, "")])
+    async with SotwClient(address, user_agent="gRPC Go") as stream:
+        await stream.send(LDS, ["a"], version="of another process")
+        answer = await stream.take(LDS)
+        assert not answer.resources
+        assert [each.resource_name.name for each in answer.resource_errors] == ["a"]
