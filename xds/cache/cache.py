@@ -63,6 +63,7 @@ class SnapshotCache:
         self._rejected: dict[tuple[str, str], dict[Key, Rejection]] = {}
         self._left: OrderedDict[_Who, Left] = OrderedDict()
         self._turn = 0
+        self._opened = 0
 
     def advance(self, fleet: str, revision: int, changes: Mapping[Key, Resource | None]) -> None:
         """Applies changes to a fleet's snapshot; the first call loads it, even if empty.
@@ -202,6 +203,7 @@ class SnapshotCache:
             left = None  # what another stream of this id holds, or refused, says nothing
         else:
             rejected = self._rejected.setdefault(who[:2], {})
+        self._opened += 1
         stream = NodeStream(
             self,
             fleet=fleet,
@@ -211,6 +213,7 @@ class SnapshotCache:
             left=left,
             rejected=rejected,
             now=now,
+            number=self._opened,
             variant=variant,
         )
         state.streams.append(stream)
