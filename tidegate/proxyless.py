@@ -63,7 +63,7 @@ def is_proxyless(stream: NodeStream) -> bool:
 class _Pool:
     """A pool as it was last taken: at which revision, and who was found down.
 
-    `tree` None: it is not on the fleet.
+    `tree` None: it is not on the fleet, or has no VIP that is switched on.
     """
 
     revision: int
@@ -76,8 +76,8 @@ class _Pool:
 class _Fleet:
     """A fleet's pools, and which of them each resource is of: a VIP may change its pool.
 
-    While it is `loading`, what reconcile says may be newer than what is read: pools that left
-    are kept as such.
+    While it is `loading`, what reconcile says may be newer than what is read: pools that have
+    nothing here are kept as such.
     """
 
     pools: dict[str, _Pool] = field(default_factory=dict)
@@ -177,7 +177,7 @@ class Proxyless:
             # One pool that cannot be rendered must not hold up the others; it keeps what it had.
             log.exception("a pool could not be rendered for gRPC clients", pool=name)
             return {}
-        return state.put(name, _Pool(revision, tree, down, resources))
+        return state.put(name, _Pool(revision, tree if resources else None, down, resources))
 
     def _publish(self, fleet: str, state: _Fleet, changes: Mapping[Key, Resource | None]) -> None:
         name = f"{fleet}{_SUFFIX}"
