@@ -91,7 +91,7 @@ class Caller:
             await self._news.wait_for(there)
         return Counter(answer.by or answer.error for answer in self._since(now)[:count])
 
-    async def only(self, *names: str, within: float = 20.0, calls: int = 60) -> float:
+    async def only(self, *names: str, within: float = 40.0, calls: int = 60) -> float:
         """Waits until these, and no others, answer many calls in a row.
 
         Gives when (CLOCK_MONOTONIC) the last call began that somebody else answered.
