@@ -135,9 +135,11 @@ async def test_names_that_there_are_not_are_said_to_be_missing(cache, address):
         while names(answer) != ["b"]:
             answer = await stream.take(LDS)
         assert {each.resource_name.name for each in answer.resource_errors} == {"a", "c"}
-    async with SotwClient(address) as stream:
-        await stream.send(LDS)
-        assert not (await stream.take(LDS)).resource_errors
+    # Envoys ask for all, and for some names beside.
+    for asked in ([], ["*", "c"]):
+        async with SotwClient(address) as stream:
+            await stream.send(LDS, asked)
+            assert not (await stream.take(LDS)).resource_errors
 
 
 async def test_grpc_clients_that_share_an_id_are_each_given_what_they_lack(cache, address):
