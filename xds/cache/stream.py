@@ -101,7 +101,7 @@ class NodeStream:
 
     def run(self, now: float) -> list[Response]:
         """Gives what is to be sent now; nothing before the fleet's first snapshot is loaded."""
-        snapshot = self._cache.snapshot(self.fleet, self.variant)
+        snapshot = self._cache.given(self)
         if snapshot is None:
             return []
         state = self._state
@@ -115,6 +115,7 @@ class NodeStream:
             for key in state.cursor.forget_left():
                 state.touch(key)
                 state.settled.append(key)
+            self._cache.reported(self)
         responses = self._composer.run(now)
         self._report()
         return responses
@@ -149,7 +150,7 @@ class NodeStream:
         state = self._state
         if not self._loaded or state.cursor.base.revision < revision:
             return False
-        if self._changed_later().get(key, revision + 1) <= revision:
+        if self._changed_unseen(key, revision):
             return False
         if not state.cursor.opened(key.type_url):
             return (
@@ -171,6 +172,17 @@ class NodeStream:
             return ()
         return state.cursor.states(key)
 
+    def tried(self, key: Key, wanted: Resource | None) -> bool:
+        """Whether the node certainly holds `wanted`, or nobody there asks for it."""
+        state = self._state
+        if not self._loaded or not (state.cursor.opened(key.type_url) or state.complete):
+            return False
+        states = state.cursor.states(key)
+        if len(states) == 1 and same(states[0], wanted):
+            return True
+        unused = not any(True for _ in state.cursor.base.users(key))
+        return wanted is not None and unused and not state.covers(key)
+
     def refused(self, key: Key) -> bool:
         """Whether the node lacks `key` only because it refused it, or all that refers to it."""
         return self._loaded and excused(self._state, key)
@@ -180,7 +192,8 @@ class NodeStream:
         state = self._state
         if not self._loaded or state.cursor.base.revision < revision:
             return False
-        if any(at <= revision for at in self._changed_later().values()):
+        later = self._cache.changed_later(self, state.cursor.base)
+        if later is None or any(at <= revision for at in later.values()):
             return False
         for type_url in state.cursor.base.types():
             if not state.carries(type_url) or state.cursor.opened(type_url):
@@ -208,9 +221,17 @@ class NodeStream:
         """Gives what the client holds, for its next stream."""
         return self._state.cursor.leave()
 
-    def _changed_later(self) -> Mapping[Key, int]:
-        """Gives what changed in its variant since it ran last: the base's revision tells not."""
-        return self._cache.changed_later(self.fleet, self.variant, self._state.cursor.base.own)
+    def _changed_unseen(self, key: Key, revision: int) -> bool:
+        """Whether a change that belongs to `revision` is held back, or came since it ran last."""
+        held = self._cache.held_back(self, key)
+        if held is not None and held.since <= revision:
+            return True
+        base = self._state.cursor.base
+        later = self._cache.changed_later(self, base)
+        if later is not None:
+            return later.get(key, revision + 1) <= revision
+        given = self._cache.given(self)
+        return given is None or not same(given.get(key), base.get(key))
 
     def _answer(self, channel: Channel, request: Request, now: float) -> None:
         flight = channel.flights.get(request.nonce)
@@ -226,6 +247,8 @@ class NodeStream:
         state, type_url = self._state, channel.type_url
         for name in asked.dropped:
             state.forget(Key(type_url, name))
+        if asked.dropped:
+            self._cache.reported(self, [Key(type_url, name) for name in asked.dropped])
         if asked.none_named and state.cursor.opened(type_url):
             names = {*state.cursor.base.of_type(type_url)}
             names.update(key.name for key in state.cursor.pending if key.type_url == type_url)
@@ -329,6 +352,8 @@ class NodeStream:
 
     def _report(self) -> None:
         settled, self._state.settled = self._state.settled, []
+        if settled:
+            self._cache.reported(self, settled)
         if settled and self._cache.observer is not None:
             self._cache.observer.confirmed(self, settled)
 
