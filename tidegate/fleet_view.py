@@ -3,14 +3,16 @@
 import json
 import time
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 
-from api.fleet_view import NodeVerdict, ResourceView, TrafficView
+from api.fleet_view import NodeVerdict, ResourceView, TrafficView, Trial
 from lbaas.model.capabilities import offered
 from lbaas.model.enums import NodeState
 from lbaas.model.health import Health
 from lbaas.model.objects import Capabilities, Fleet, Node, NodeView
 from lbaas.model.status import Progress, StatusDetail
 from tidegate.agents.hub import AgentHub
+from tidegate.canary import Canaries
 from tidegate.feedback import Feedback
 from tidegate.limits import Limits
 from tidegate.nodes import NodeRegister, TrackedNode, node_id
@@ -19,6 +21,9 @@ from tidegate.unsettled import Unsettled
 from xds.cache.cache import SnapshotCache
 from xds.cache.types import LISTENER, Key
 from xds.translate import BUILT, readable
+
+HELD_SHOWN = 256
+"""How many of the names that a canary holds back are listed: the oldest."""
 
 
 class StreamsFleetView:
@@ -32,6 +37,7 @@ class StreamsFleetView:
         nodes: NodeRegister,
         agents: AgentHub,
         limits: Limits,
+        canaries: Canaries,
     ) -> None:
         """Takes the rooms that know."""
         self._cache = cache
@@ -40,6 +46,7 @@ class StreamsFleetView:
         self._nodes = nodes
         self._agents = agents
         self._limits = limits
+        self._canaries = canaries
 
     def progress(self, name: str, revision: int) -> Progress:
         """Gives how far `revision` of an object has come on the nodes that count.
@@ -89,10 +96,16 @@ class StreamsFleetView:
             )
         if not missing:
             return None
-        node, place = missing[0]
+        held = [each for each in missing if self._held(*each)]
+        node, place = (held or missing)[0]
         stream = node.stream
         if stream is None:
             reason, words = "NODE_DISCONNECTED", "the node is not connected; it has 30 s to return"
+        elif held:
+            canary = self.trial(f"fleets/{place.fleet}").node
+            why = self._canaries.words(place.fleet, place.key)
+            reason = "HELD_BY_CANARY"
+            words = f"no other node is given it before the canary, {canary}, has it: {why}"
         else:
             words = stream.waiting(place.key, time.monotonic())
             reason = "WAITING_FOR_NODE"
@@ -104,6 +117,19 @@ class StreamsFleetView:
             resource=place.key.name,
         )
 
+    def _held(self, node: TrackedNode, place: Place) -> bool:
+        """Tells whether a node lacks a resource because the canary has to try it first."""
+        stream = node.stream
+        return stream is not None and self._cache.held_back(stream, place.key) is not None
+
+    def trial(self, fleet: str) -> Trial:
+        """Gives which node of a fleet (its resource name) is given changes first, and which."""
+        canary = self._cache.canary_of(fleet.removeprefix("fleets/"))
+        if canary is None:
+            return Trial()
+        held = tuple(sorted({key.name for key in islice(canary.held, HELD_SHOWN)}))
+        return Trial(node=f"{fleet}/nodes/{canary.node}", held=held)
+
     def nodes(self, fleet: str) -> Sequence[NodeView]:
         """Gives the nodes of a fleet (its resource name), sorted by name."""
         fleet_id = fleet.removeprefix("fleets/")
@@ -111,8 +137,12 @@ class StreamsFleetView:
 
     def _view(self, node: TrackedNode) -> NodeView:
         refused = self._feedback.rejections_at(node.fleet, node_id(node.name))
+        trial = self.trial(f"fleets/{node.fleet}")
         return self._nodes.view(
-            node, frozenset(each.resource for each in refused), self._agents.agent(node.name)
+            node,
+            frozenset(each.resource for each in refused),
+            self._agents.agent(node.name),
+            held=() if trial.node == node.name else trial.held,
         )
 
     def connected(self, fleet: str) -> int:

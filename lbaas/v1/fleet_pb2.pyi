@@ -70,6 +70,9 @@ class Fleet(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     POOLS_FIELD_NUMBER: _builtins.int
     NODES_CONNECTED_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    CANARY_NODE_FIELD_NUMBER: _builtins.int
+    HELD_BY_CANARY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`fleets/{fleet}`. Ids are RFC 1034 labels, at most 63 characters; `node.cluster` of the fleet's
     Envoys is this id.
@@ -102,6 +105,15 @@ class Fleet(_message.Message):
     """How many pools it carries now."""
     nodes_connected: _builtins.int
     """How many of its nodes are connected now."""
+    canary: _builtins.bool
+    """True: a change goes to one node first, `canary_node`, and to the others when that node has
+    confirmed it. What it refuses goes to no other node: the object is in ERROR with Envoy's words,
+    and the others serve the version before. Off again, all that was held back goes to all.
+    """
+    canary_node: _builtins.str
+    """The node that is given changes first, `fleets/{fleet}/nodes/{node}`: the first by name of those
+    that count, until it is LOST. Empty: `canary` is off, or no node counts and changes go to all.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels to find fleets by (`labels.env = prod` in a list's filter). At most 64. A key has at
@@ -138,6 +150,12 @@ class Fleet(_message.Message):
         every VIP must name its own.
         """
 
+    @_builtins.property
+    def held_by_canary(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The Envoy resources that the canary has still to confirm, and that the other nodes have in the
+        version before, by name; at most 256.
+        """
+
     def __init__(
         self,
         *,
@@ -161,10 +179,13 @@ class Fleet(_message.Message):
         draining: _builtins.bool = ...,
         pools: _builtins.int = ...,
         nodes_connected: _builtins.int = ...,
+        canary: _builtins.bool = ...,
+        canary_node: _builtins.str = ...,
+        held_by_canary: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "create_time", b"create_time", "effective_capabilities", b"effective_capabilities", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "draining", b"draining", "effective_capabilities", b"effective_capabilities", "etag", b"etag", "kind", b"kind", "labels", b"labels", "max_pools", b"max_pools", "name", b"name", "nodes_connected", b"nodes_connected", "pools", b"pools", "project", b"project", "revision", b"revision", "service_types", b"service_types", "shared", b"shared", "uid", b"uid", "update_time", b"update_time", "vip_ranges", b"vip_ranges"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary", "canary_node", b"canary_node", "capabilities", b"capabilities", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "draining", b"draining", "effective_capabilities", b"effective_capabilities", "etag", b"etag", "held_by_canary", b"held_by_canary", "kind", b"kind", "labels", b"labels", "max_pools", b"max_pools", "name", b"name", "nodes_connected", b"nodes_connected", "pools", b"pools", "project", b"project", "revision", b"revision", "service_types", b"service_types", "shared", b"shared", "uid", b"uid", "update_time", b"update_time", "vip_ranges", b"vip_ranges"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,6 +14,7 @@ from lbaas.store.store import Store
 from tests.cache.client import Envoy
 from tests.store import make
 from tidegate.agents.hub import AgentHub
+from tidegate.canary import Canaries
 from tidegate.drains import Drains
 from tidegate.feedback import Feedback
 from tidegate.fleet_view import StreamsFleetView
@@ -79,8 +80,22 @@ class World:
             clock=lambda: self.now,
         )
         self.limits = Limits(self.cache, self.register)
+        self.canaries = Canaries(
+            self.cache,
+            self.register,
+            fleets=lambda: self.placing.fleets,
+            save=self.feedback.save,
+            clock=lambda: self.now,
+        )
+        self.canaries.on_spread = self.feedback.spread
         self.view = StreamsFleetView(
-            self.cache, self.renderings, self.feedback, self.register, self.agents, self.limits
+            self.cache,
+            self.renderings,
+            self.feedback,
+            self.register,
+            self.agents,
+            self.limits,
+            self.canaries,
         )
         self.agents.assessment.refusals = self.view.refusals
         self.placing = Placing(self.store, offered=self.offered, live_nodes=self.register.connected)
@@ -100,7 +115,7 @@ class World:
             self.renderings,
             self.feedback,
             self.placing,
-            followers=(self.limits, self.drains, self.moves, self.agents),
+            followers=(self.canaries, self.limits, self.drains, self.moves, self.agents),
         )
         self.agents.on_ability = self.reconcile.retry_unplaced
         self.register.on_counted.append(lambda _: self.reconcile.retry_unplaced())

@@ -53,6 +53,14 @@ Ranges = Annotated[
 ]
 MaxPools = Annotated[int | None, typer.Option(help="How many pools it may carry; 0: no limit.")]
 
+Canary = Annotated[
+    bool | None,
+    typer.Option(
+        "--canary/--no-canary",
+        help="A change goes to one node first, and to the others when that has confirmed it.",
+    ),
+]
+
 _NODE = Column("NODE", lambda row: leaf(text(row, "name")))
 
 get_verb(app, FLEET, example="edge")
@@ -81,6 +89,7 @@ def create(
     for_project: OneProject = None,
     vip_range: Ranges = None,
     max_pools: MaxPools = None,
+    canary: Canary = None,
     display_name: DisplayName = None,
     description: Description = None,
     label: Labels = None,
@@ -97,6 +106,7 @@ def create(
             "project": _project(for_project),
             "vipRanges": words_of(vip_range),
             "maxPools": max_pools,
+            "canary": canary,
             "displayName": display_name,
             "description": description,
             "labels": labels_of(label),
@@ -121,6 +131,7 @@ def update(
     for_project: OneProject = None,
     vip_range: Ranges = None,
     max_pools: MaxPools = None,
+    canary: Canary = None,
     display_name: DisplayName = None,
     description: Description = None,
     label: Labels = None,
@@ -137,6 +148,7 @@ def update(
             "project": _project(for_project),
             "vipRanges": words_of(vip_range),
             "maxPools": max_pools,
+            "canary": canary,
             "displayName": display_name,
             "description": description,
             "labels": labels_of(label),

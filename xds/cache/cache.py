@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xds.cache.canary import Canary, Held
 from xds.cache.cursor import Left
@@ -223,6 +223,10 @@ class SnapshotCache:
         if node == (before.node if before else None):
             return
         streams = [stream for stream in state.streams if stream.node.id == node]
+        if before is not None:  # another one may be given now what it refused
+            refusals = self._rejected.get((fleet, before.node), {})
+            for key, rejection in refusals.items():
+                refusals[key] = replace(rejection, alone=False)
         if node is None:
             state.canary = None
         elif before is not None:
@@ -252,6 +256,11 @@ class SnapshotCache:
         """Gives the node that is given a fleet's changes first, and what it has still to try."""
         state = self._fleets.get(fleet)
         return state.canary if state else None
+
+    def refused_by_canary(self, fleet: str, key: Key) -> bool:
+        """Whether a fleet's canary lacks a name because it refused it, or what it needs."""
+        canary = self.canary_of(fleet)
+        return canary is not None and any(stream.refused(key) for stream in canary.streams)
 
     def reported(self, stream: NodeStream, keys: Collection[Key] | None = None) -> None:
         """Takes that a stream knows better what its node holds of these names; None: of all."""

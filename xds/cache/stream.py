@@ -9,7 +9,7 @@ from xds.cache import answers
 from xds.cache.channel import Channel
 from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Left, Pending, States, merged
-from xds.cache.explain import explain
+from xds.cache.explain import HELD, explain, kind_of
 from xds.cache.needs import excused
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
@@ -95,6 +95,8 @@ class NodeStream:
         else:
             asked = channel.subscription.state_of_the_world(request.names)
         self._apply(channel, asked)
+        if asked.dropped:
+            self._cache.reported(self, [Key(request.type_url, name) for name in asked.dropped])
         if self._loaded:
             self._open(channel)
         self._report()
@@ -184,7 +186,13 @@ class NodeStream:
         return wanted is not None and unused and not state.covers(key)
 
     def refused(self, key: Key) -> bool:
-        """Whether the node lacks `key` only because it refused it, or all that refers to it."""
+        """Whether the node lacks `key` only because it refused it, or all that refers to it.
+
+        What is held back from it because its fleet's canary refused it counts as well.
+        """
+        held = self._cache.held_back(self, key) is not None
+        if held and self._cache.refused_by_canary(self.fleet, key):
+            return True
         return self._loaded and excused(self._state, key)
 
     def in_step(self, revision: int) -> bool:
@@ -208,6 +216,8 @@ class NodeStream:
 
     def waiting(self, key: Key, now: float) -> str:
         """Says why the node does not hold `key` as wanted yet; empty if it does."""
+        if self._cache.held_back(self, key) is not None:
+            return f"{kind_of(key)} {key.name}: {HELD}"
         return explain(self._state, key, now)
 
     def look_again(self, keys: Iterable[Key]) -> None:
@@ -247,8 +257,6 @@ class NodeStream:
         state, type_url = self._state, channel.type_url
         for name in asked.dropped:
             state.forget(Key(type_url, name))
-        if asked.dropped:
-            self._cache.reported(self, [Key(type_url, name) for name in asked.dropped])
         if asked.none_named and state.cursor.opened(type_url):
             names = {*state.cursor.base.of_type(type_url)}
             names.update(key.name for key in state.cursor.pending if key.type_url == type_url)

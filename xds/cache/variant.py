@@ -28,9 +28,7 @@ class Variant:
     _base: Snapshot | None = None
     _made: Snapshot | None = None
 
-    def replace(
-        self, changes: Mapping[Key, Resource | None], *, revision: int, turn: int
-    ) -> None:
+    def replace(self, changes: Mapping[Key, Resource | None], *, revision: int, turn: int) -> None:
         """Makes `changes` all that differs from the base, as of `revision`."""
         before, self.changes = self.changes, dict(changes)
         differing = frozenset(
