@@ -42,6 +42,7 @@ class CanaryWorld(World):
         self.cache.canary(FLEET, None)
         for which, rejection in self.stored.items():
             self.stored[which] = replace(rejection, alone=False)
+        self.prove_all()
         self.run()
 
     def listeners(self) -> set[str]:
