@@ -12,7 +12,7 @@ from tidegate.outbox import Outbox
 from tidegate.rendering import Place, Renderings
 from tidegate.unsettled import Unsettled, Unsettleds
 from xds.cache.cache import SnapshotCache
-from xds.cache.resource import Resource
+from xds.cache.published import stored_resource
 from xds.cache.stream import NodeStream
 from xds.cache.types import LISTENER, ROUTE, Key, RejectedVersion
 from xds.translate import VERSION
@@ -50,7 +50,7 @@ class Refusals:
             fleet, node = rejection.fleet, node_id(rejection.node)
             self._rejections[fleet, node, key] = rejection
             last_good = (
-                Resource(key, rejection.last_good_version, rejection.last_good)
+                stored_resource(key, rejection.last_good_version, rejection.last_good)
                 if rejection.last_good
                 else None
             )

@@ -6,7 +6,7 @@ from tests.cache.client import Violation
 from tests.cache.world import FLEET, LIMITS, Node, World
 from xds.cache import Key, Resource
 from xds.cache.resource import is_placeholder
-from xds.cache.types import CLUSTER, LISTENER, ROUTE
+from xds.cache.types import LISTENER
 
 NODE = "node-0"
 
@@ -64,17 +64,10 @@ class CanaryWorld(World):
     def restart(self) -> None:
         super().restart()
         if self.canary:
-            self.prove_all()
             self.cache.canary(FLEET, self.canary)
-
-    def restartable(self) -> bool:
-        """Whether what was served instead of what a canary refused has all that it needs."""
-        return all(
-            target in self.wanted or target.type_url not in (CLUSTER, ROUTE)
-            for rejection in self.stored.values()
-            if rejection.alone and rejection.last_good
-            for target in rejection.last_good.references
-        )
+            rest = self.cache.canary_of(FLEET).rest
+            for type_url in rest.types():  # what was on its way is not known any more
+                self.proved |= {(one.key, one.version) for one in rest.of_type(type_url).values()}
 
     # What the control plane hears.
     def confirmed(self, stream, keys):

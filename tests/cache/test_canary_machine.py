@@ -48,11 +48,6 @@ class CanaryMachine(Machine):
             self.world.elect()
         self.move()
 
-    @rule()
-    def restart(self):
-        if self.world.restartable():
-            super().restart()
-
 
 TestCanaryMachine = CanaryMachine.TestCase
 TestCanaryMachine.settings = settings(test_machine.TestMachine.settings, max_examples=250)

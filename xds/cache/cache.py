@@ -235,14 +235,13 @@ class SnapshotCache:
         else:
             self._turn += 1
             state.canary = Canary(node, state.base.forked(self._turn), streams)
+            self._turn += 1
             refused = {
                 key: rejection.last_good
                 for key, rejection in self._rejected.get((fleet, node), {}).items()
                 if rejection.alone and rejection.version == _version(state.base.get(key))
             }
-            if refused:
-                self._turn += 1
-                state.canary.keep(self._turn, refused)
+            state.canary.keep(self._turn, refused)
         state.dirty()
 
     def held_back(self, stream: NodeStream, key: Key) -> Held | None:

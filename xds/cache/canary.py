@@ -56,9 +56,37 @@ class Canary:
                 self.held[key] = Held(held.since if held else base.revision, base.revision)
 
     def keep(self, turn: int, refused: Mapping[Key, Resource | None]) -> None:
-        """Takes what the rest had instead of what the canary refused in an earlier process."""
-        self.rest = self.rest.with_turn(turn, refused, dict.fromkeys(refused, 1))
-        self.held |= {key: Held(1, 1) for key in refused}
+        """Takes what the rest had instead of what the canary refused in an earlier process.
+
+        What else was held back is not known any more. So what the rest cannot be without (a
+        cluster that others refer to, new as they are) goes to all, and each refuses it itself.
+        """
+        kept = dict(refused)
+        while unfit := [key for key in kept if not self._fits(key, kept)]:
+            for key in unfit:
+                del kept[key]
+        if kept:
+            self.rest = self.rest.with_turn(turn, kept, dict.fromkeys(kept, 1))
+            self.held |= {key: Held(1, 1) for key in kept}
+
+    def _fits(self, key: Key, kept: Mapping[Key, Resource | None]) -> bool:
+        """Whether the rest is whole with the old version of one of some that are kept back."""
+
+        def users(target: Key) -> Iterator[Key]:
+            for user in {*self.rest.users(target), *kept}:
+                resource = kept[user] if user in kept else self.rest.get(user)
+                if user != key and resource is not None and target in resource.references:
+                    yield user
+
+        old = kept[key]
+        if old is None:
+            return not any(True for _ in users(key))
+        return all(
+            not any(True for _ in users(target))
+            if target.type_url == ADDRESS
+            else kept.get(target, self.rest.get(target)) is not None
+            for target in old.references
+        )
 
     def promote(self, base: Snapshot, turn: int, keys: Iterable[Key]) -> None:
         """Gives the rest what is wanted of names that were held back."""
