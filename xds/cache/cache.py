@@ -76,6 +76,7 @@ class SnapshotCache:
         self._rejected: dict[tuple[str, str], dict[Key, Rejection]] = {}
         self._left: OrderedDict[_Who, Left] = OrderedDict()
         self._turn = 0
+        self._opened = 0
 
     def advance(self, fleet: str, revision: int, changes: Mapping[Key, Resource | None]) -> None:
         """Applies changes to a fleet's snapshot; the first call loads it, even if empty.
@@ -309,6 +310,7 @@ class SnapshotCache:
         for other in state.streams:
             if other.node.id == node.id and other.types == types:
                 left = other.leave()
+        self._opened += 1
         stream = NodeStream(
             self,
             fleet=fleet,
@@ -318,6 +320,7 @@ class SnapshotCache:
             left=left,
             rejected=self._rejected.setdefault(who[:2], {}),
             now=now,
+            number=self._opened,
             variant=variant,
         )
         state.streams.append(stream)

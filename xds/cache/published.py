@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message
 
 from xds.cache.resource import Resource
 from xds.cache.types import Key
+from xds.cache.xdstp import canonical
 
 _PREFIX = "type.googleapis.com/"
 _DATA_PLANE = "envoy_data_plane."
@@ -85,6 +86,7 @@ def _resource(item: Publishable) -> Resource:
 def _of_bytes(type_url: str, name: str, body: bytes) -> Resource:
     if not type_url.startswith(_PREFIX):
         raise ValueError(f"the type URL {type_url!r} does not begin with {_PREFIX}")
+    name = canonical(name)
     message = _parsed(type_url.removeprefix(_PREFIX), body)
     if message is None:  # somebody's own type: it refers to nothing that is known here
         packed = Any(type_url=type_url, value=body)

@@ -1,4 +1,4 @@
-"""The streams: ADS over grpc.aio, delta and state of the world, on the pure core of the cache.
+"""The streams over grpc.aio: ADS and single-type services, delta and state of the world.
 
 With `xds.cache` it is an xDS server by itself: it needs no database and none of the other rooms.
 A node belongs to the fleet that its `node.cluster` names.
@@ -20,12 +20,12 @@ Example:
 
 from xds.server.errors import AddressNotBound, UnsafeAddress, XdsServerError
 from xds.server.options import ServerOptions
-from xds.server.server import AdsService, Server, serve
+from xds.server.server import DiscoveryService, Server, serve
 from xds.server.traffic import Traffic
 
 __all__ = [
     "AddressNotBound",
-    "AdsService",
+    "DiscoveryService",
     "Server",
     "ServerOptions",
     "Traffic",
