@@ -118,7 +118,7 @@ def create(
     app,
     "update",
     words="tidegate fleet update",
-    example="tidegate fleet update edge --max-pools 500",
+    example="tidegate fleet update edge --max-pools 500\ntidegate fleet update edge --canary",
     writes=True,
     waits=False,
 )

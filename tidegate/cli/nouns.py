@@ -171,6 +171,15 @@ def _limit(value: int, *, none: int) -> str:
     return "unlimited" if value == none else str(value)
 
 
+def _canary(row: JsonObject) -> str:
+    """Gives the node that is given a fleet's changes first, and how many others wait for."""
+    if not row.get("canary"):
+        return "no"
+    node = names.leaf(text(row, "canaryNode")) or "none counts"
+    held = len(texts(row, "heldByCanary"))
+    return f"{node}, holds {held}" if held else node
+
+
 NAME = Column("NAME", lambda row: short_name(text(row, "name")))
 LIMIT = Column("LIMIT", limit_and_shares)
 PROJECT = Column("PROJECT", lambda row: names.project_of(text(row, "name")))
@@ -316,6 +325,7 @@ FLEET = Noun(
     ),
     wide=(
         _names("SERVICE_TYPES", "serviceTypes"),
+        Column("CANARY", _canary),
         _REVISION,
         _CHANGED,
         _DISPLAY,
