@@ -282,4 +282,5 @@ class NodeRegister:
             pending=pending[:PENDING_SHOWN],
             last_seen=node.last_seen,
             agent=agent,
+            canary=node.canary,
         )

@@ -16,6 +16,7 @@ def show_node(node: NodeView, rejections: Sequence[Rejection]) -> fleet_pb2.Node
         envoy_version=node.envoy_version,
         base_revision=node.base_rev,
         pending=node.pending,
+        canary=node.canary,
         rejections=[_show_rejection(each) for each in rejections],
     )
     write_time(message.last_seen_time, node.last_seen)

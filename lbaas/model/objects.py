@@ -247,6 +247,7 @@ class NodeView:
     pending: tuple[str, ...]
     last_seen: datetime
     agent: "AgentView | None" = None
+    canary: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

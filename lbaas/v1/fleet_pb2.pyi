@@ -258,6 +258,7 @@ class Node(_message.Message):
     REJECTIONS_FIELD_NUMBER: _builtins.int
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`fleets/{fleet}/nodes/{node}`: its `node.cluster` and `node.id`."""
     state: Global___NodeState.Code.ValueType
@@ -268,6 +269,10 @@ class Node(_message.Message):
     """The version that Envoy reported."""
     base_revision: _builtins.int
     """The newest revision of which the node has confirmed everything but `pending` and `rejections`."""
+    canary: _builtins.bool
+    """True: it is its fleet's `canary_node`, and given changes first. What it has still to confirm is
+    `pending` on the other nodes too.
+    """
     @_builtins.property
     def pending(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The Envoy resources that the node has still to confirm, by name."""
@@ -296,10 +301,11 @@ class Node(_message.Message):
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         agent: Global___NodeAgent | None = ...,
+        canary: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "base_revision", b"base_revision", "connected", b"connected", "envoy_version", b"envoy_version", "last_seen_time", b"last_seen_time", "name", b"name", "pending", b"pending", "rejections", b"rejections", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "base_revision", b"base_revision", "canary", b"canary", "connected", b"connected", "envoy_version", b"envoy_version", "last_seen_time", b"last_seen_time", "name", b"name", "pending", b"pending", "rejections", b"rejections", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

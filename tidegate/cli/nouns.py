@@ -103,14 +103,15 @@ def _labels(row: JsonObject) -> str:
 
 
 def node_detail(row: JsonObject) -> str:
-    """Gives a node's rejections, what it has still to confirm, and what its agent cannot do."""
+    """Gives whether a node is the canary, what it refused, has still to confirm, and its agent."""
     rejected = [
         f'{label(text(each, "resource"))}: "{text(each, "message").strip()}"'
         for each in objects(row, "rejections")
     ]
     pending = texts(row, "pending")
     waiting = [f"waiting for {len(pending)}: {label(pending[0])}"] if pending else []
-    return "; ".join([*rejected, *waiting, *_agent_detail(row)])
+    first = ["the canary"] if row.get("canary") else []
+    return "; ".join([*first, *rejected, *waiting, *_agent_detail(row)])
 
 
 def _agent_detail(row: JsonObject) -> list[str]:
