@@ -128,7 +128,7 @@ class CanaryWorld(World):
         seen, todo = {key}, [key]
         while todo:
             at = todo.pop()
-            if not self.first().stream.tried(at, base.get(at)):
+            if not self.first().stream.tried(at):
                 return True
             new = {other for other, needed in canary._ties(base, at) if needed} - seen
             seen |= new

@@ -323,6 +323,29 @@ def test_what_all_were_given_before_is_not_held_back_because_the_canary_refuses_
     assert not cache.canary_of(FLEET).held
 
 
+def test_what_others_cannot_be_without_is_not_held_back_after_a_restart():
+    """A cluster that is new, as the route to it: what the rest had before it nobody knows."""
+    new = tree("web", 8000)
+    cache = SnapshotCache()
+    for bad in (new[0], new[2]):
+        refused = RejectedVersion(bad.key, bad.version, "bad", alone=True)
+        cache.restore_rejection(FLEET, "a", refused)
+    cache.advance(FLEET, 5, {one.key: one for one in new})
+    cache.canary(FLEET, "a")
+    assert set(cache.canary_of(FLEET).held) == {new[2].key}
+    assert cache.canary_of(FLEET).rest.get(new[0].key) is new[0]
+
+
+def test_a_canarys_own_version_of_a_name_is_what_it_has_to_confirm(fleet):
+    own = cluster("web", 50)
+    fleet.cache.overlay(FLEET, "a", 1, {own.key: own})
+    fleet.talk("a")
+    fleet.change(cluster("web", 1))
+    fleet.talk("a")
+    assert fleet.held() == set()
+    assert "web" in fleet.talk("b")
+
+
 def test_only_a_loaded_fleet_has_a_canary():
     with pytest.raises(ValueError, match="not loaded"):
         SnapshotCache().canary("nobody", "a")
@@ -371,7 +394,7 @@ class Told(Canary):
 
     chosen: set[Key]
 
-    def confirmed(self, key: Key, wanted: Resource | None) -> bool:
+    def confirmed(self, key: Key) -> bool:
         return key in self.chosen
 
 

@@ -16,7 +16,7 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def nothing_has_to_be_confirmed(patch):
-    patch.setattr(Canary, "confirmed", lambda self, key, wanted: True)
+    patch.setattr(Canary, "confirmed", lambda self, key: True)
 
 
 def what_is_held_back_counts_as_there(patch):

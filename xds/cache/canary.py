@@ -94,11 +94,11 @@ class Canary:
         changes = {key: base.get(key) for key in since}
         self.rest = self.rest.with_turn(turn, changes, since)
 
-    def confirmed(self, key: Key, wanted: Resource | None) -> bool:
+    def confirmed(self, key: Key) -> bool:
         """Whether the canary certainly holds what is wanted of a name."""
         for stream in reversed(self.streams):
             if stream.types is None or key.type_url in stream.types:
-                return stream.tried(key, wanted)
+                return stream.tried(key)
         return False
 
     def ready(self, base: Snapshot, keys: Iterable[Key]) -> frozenset[Key]:
@@ -123,7 +123,7 @@ class Canary:
                     needs[key].add(other)
                     needed_by.setdefault(other, []).append(key)
                 todo.append(other)
-        stuck = [key for key in needs if not self.confirmed(key, base.get(key))]
+        stuck = [key for key in needs if not self.confirmed(key)]
         waiting = set(stuck)
         while stuck:
             for key in needed_by.get(stuck.pop(), ()):

@@ -175,15 +175,16 @@ class NodeStream:
             return ()
         return state.cursor.states(key)
 
-    def tried(self, key: Key, wanted: Resource | None) -> bool:
-        """Whether the node certainly holds `wanted`, or nobody there asks for it."""
-        state = self._state
-        if not self._loaded or not (state.cursor.opened(key.type_url) or state.complete):
+    def tried(self, key: Key) -> bool:
+        """Whether the node certainly holds what it is given of a name, or nobody asks for it."""
+        state, given = self._state, self._cache.given(self)
+        opened = state.cursor.opened(key.type_url) or state.complete
+        if given is None or not self._loaded or not opened:
             return False
-        states = state.cursor.states(key)
+        states, wanted = state.cursor.states(key), given.get(key)
         if len(states) == 1 and same(states[0], wanted):
             return True
-        unused = not any(True for _ in state.cursor.base.users(key))
+        unused = not any(True for _ in given.users(key))
         return wanted is not None and unused and not state.covers(key)
 
     def refused(self, key: Key) -> bool:
