@@ -73,6 +73,12 @@ async def test_a_change_is_live_when_all_have_it_the_canary_first(world: World):
     shown = world.view.nodes(make.EDGE)[1:]
     assert [node.state for node in shown] == ["PENDING"] * 2
     assert [node.pending for node in shown] == [(POOL,)] * 2
+    (unsettled,) = world.view.unsettled(f"{make.EDGE}/nodes/n2")
+    assert (unsettled.state, unsettled.wanted) == ("NOT_SENT", wanted)
+    assert "held back until the canary" in unsettled.message
+    shown = next(each for each in world.view.resources(POOL) if each.version == wanted)
+    assert [each.state for each in shown.nodes] == ["PENDING"] * 3
+    assert "held back until the canary" in shown.nodes[1].message
     world.talk(first)
     await world.feedback.flush()
     assert version(first, clusters()) == wanted
