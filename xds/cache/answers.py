@@ -20,7 +20,7 @@ def catch_faults(state: State, report: Report) -> None:
 
     Envoy would refuse all of its response for it, of every tenant (measured).
     """
-    for key in state.cursor.base.faulty:
+    for key in state.cursor.base.faulty():
         _catch(state, key, report)
     for key in [key for key in state.caught if state.refused(key) is None]:
         # Of types that the client does not ask for yet nothing else tells that they changed.
