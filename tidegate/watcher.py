@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 
 from tidegate.feedback import Feedback
 from tidegate.limits import Limits
+from tidegate.pace import Pace
 from tidegate.proxyless import Proxyless, is_proxyless
 from xds.cache.stream import NodeStream
 from xds.cache.types import Key, RejectedVersion
@@ -21,11 +22,14 @@ class StreamWatcher:
         self,
         feedback: Feedback,
         limits: Limits,
+        pace: Pace,
         proxyless: Proxyless,
+        *,
         nodes_changed: Callable[[], None],
     ) -> None:
         """Takes who has to hear."""
         self._proxyless = proxyless
+        self._pace = pace
         self._feedback = feedback
         self._limits = limits
         self._nodes_changed = nodes_changed
@@ -35,6 +39,7 @@ class StreamWatcher:
         if is_proxyless(stream):
             self._proxyless.opened(stream)
             return
+        self._pace.opened(stream)
         self._feedback.opened(stream)
         self._limits.opened(stream)
         self._nodes_changed()
@@ -43,12 +48,14 @@ class StreamWatcher:
         """Takes that a stream ended."""
         if is_proxyless(stream):
             return
+        self._pace.closed(stream)
         self._feedback.closed(stream)
 
     def confirmed(self, stream: NodeStream, keys: Collection[Key]) -> None:
         """Takes that a node runs the wanted version of these resources."""
         if is_proxyless(stream):
             return
+        self._pace.confirmed(stream)
         self._limits.confirmed(stream, keys)
         self._feedback.confirmed(stream, keys)
 
