@@ -28,10 +28,10 @@ class StreamWatcher:
         nodes_changed: Callable[[], None],
     ) -> None:
         """Takes who has to hear."""
-        self._proxyless = proxyless
-        self._pace = pace
         self._feedback = feedback
         self._limits = limits
+        self._pace = pace
+        self._proxyless = proxyless
         self._nodes_changed = nodes_changed
 
     def opened(self, stream: NodeStream) -> None:
