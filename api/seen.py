@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from lbaas.model.capabilities import EVERYTHING
 from lbaas.model.enums import OperatingStatus
 from lbaas.model.health import Health
-from lbaas.model.objects import Capabilities, Record
+from lbaas.model.objects import Capabilities, HeldRemovals, Record
 from lbaas.model.status import Progress
 
 NOT_SEEN = Health(status=OperatingStatus.UNKNOWN)
@@ -22,7 +22,8 @@ class Seen:
     """What the fleet side says of an object.
 
     `connection_limits` is a VIP's share on each node, by the node's name; empty: no limit.
-    `offered` is what a fleet could do if everything were declared; `connected` counts its nodes.
+    `offered` is what a fleet could do if everything were declared; `connected` counts its nodes,
+    `held_removals` what waits for an operator's word.
     """
 
     progress: Progress = field(default_factory=Progress)
@@ -30,6 +31,7 @@ class Seen:
     connection_limits: Mapping[str, int] = field(default_factory=dict)
     offered: Capabilities = EVERYTHING
     connected: int = 0
+    held_removals: HeldRemovals | None = None
 
     def after_write(self, record: Record) -> "Seen":
         """Gives what is seen of an object that was just written, which no node has seen yet."""

@@ -8,12 +8,13 @@ from api.fleet_view import NodeVerdict, ResourceView, TrafficView
 from lbaas.model.capabilities import offered
 from lbaas.model.enums import NodeState
 from lbaas.model.health import Health
-from lbaas.model.objects import Capabilities, Fleet, Node, NodeView
+from lbaas.model.objects import Capabilities, Fleet, HeldRemovals, Node, NodeView
 from lbaas.model.status import Progress, StatusDetail
 from tidegate.agents.hub import AgentHub
 from tidegate.feedback import Feedback
 from tidegate.limits import Limits
 from tidegate.nodes import NodeRegister, TrackedNode, node_id
+from tidegate.removals import Withholding
 from tidegate.rendering import Place, Renderings
 from tidegate.unsettled import Unsettled
 from xds.cache.cache import SnapshotCache
@@ -32,6 +33,7 @@ class StreamsFleetView:
         nodes: NodeRegister,
         agents: AgentHub,
         limits: Limits,
+        withholding: Withholding,
     ) -> None:
         """Takes the rooms that know."""
         self._cache = cache
@@ -40,6 +42,7 @@ class StreamsFleetView:
         self._nodes = nodes
         self._agents = agents
         self._limits = limits
+        self._withholding = withholding
 
     def progress(self, name: str, revision: int) -> Progress:
         """Gives how far `revision` of an object has come on the nodes that count.
@@ -118,6 +121,10 @@ class StreamsFleetView:
     def connected(self, fleet: str) -> int:
         """Gives how many nodes of a fleet (its resource name) have a stream."""
         return self._nodes.connected(fleet.removeprefix("fleets/"))
+
+    def held_removals(self, fleet: str) -> HeldRemovals | None:
+        """Gives the removals that are withheld on a fleet (its resource name), if there are."""
+        return self._withholding.of(fleet)
 
     def resources(self, pool: str) -> Sequence[ResourceView]:
         """Gives the Envoy resources of a pool's tree, and each node's verdict on each."""

@@ -11,7 +11,7 @@ from lbaas.model.enums import (
     SessionPersistenceType,
 )
 from lbaas.model.names import PROJECT, leaf
-from lbaas.model.objects import Capabilities, Fleet, Quota, ServiceType
+from lbaas.model.objects import Capabilities, Fleet, HeldRemovals, Quota, ServiceType
 from lbaas.v1 import capabilities_pb2, enums_pb2, fleet_pb2, quota_pb2, service_type_pb2
 
 
@@ -98,13 +98,16 @@ def write_fleet(fleet: Fleet) -> fleet_pb2.Fleet:
     return message
 
 
-def show_fleet(fleet: Fleet, *, offered: Capabilities, connected: int) -> fleet_pb2.Fleet:
+def show_fleet(
+    fleet: Fleet, *, offered: Capabilities, connected: int, held: HeldRemovals | None
+) -> fleet_pb2.Fleet:
     """Gives the fleet as it is answered.
 
     Args:
         fleet: As stored.
         offered: What it could do if everything were declared: built, and known to its nodes.
         connected: How many of its nodes are connected.
+        held: The removals that wait for an operator's word.
     """
     message = write_fleet(fleet)
     write_record(message, fleet.record)
@@ -112,6 +115,9 @@ def show_fleet(fleet: Fleet, *, offered: Capabilities, connected: int) -> fleet_
     message.draining = fleet.draining
     message.pools = fleet.pools
     message.nodes_connected = connected
+    if held is not None:
+        message.held_removals = held.count
+        message.held_removals_time.FromDatetime(held.since)
     declared = offered if fleet.capabilities is None else fleet.capabilities
     message.effective_capabilities.CopyFrom(_write_capabilities(intersection(declared, offered)))
     return message

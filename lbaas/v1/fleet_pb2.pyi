@@ -70,6 +70,8 @@ class Fleet(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     POOLS_FIELD_NUMBER: _builtins.int
     NODES_CONNECTED_FIELD_NUMBER: _builtins.int
+    HELD_REMOVALS_FIELD_NUMBER: _builtins.int
+    HELD_REMOVALS_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`fleets/{fleet}`. Ids are RFC 1034 labels, at most 63 characters; `node.cluster` of the fleet's
     Envoys is this id.
@@ -102,6 +104,11 @@ class Fleet(_message.Message):
     """How many pools it carries now."""
     nodes_connected: _builtins.int
     """How many of its nodes are connected now."""
+    held_removals: _builtins.int
+    """How many of its listeners should go though nobody is known to have asked for it: the store may
+    have lost them. They serve on as they are, everything else goes on, and AllowRemovals lets them
+    go. Withheld is what would take away more than 20 listeners and more than 30 % of all.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels to find fleets by (`labels.env = prod` in a list's filter). At most 64. A key has at
@@ -138,6 +145,10 @@ class Fleet(_message.Message):
         every VIP must name its own.
         """
 
+    @_builtins.property
+    def held_removals_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when `held_removals` is not 0; unset if it is."""
+
     def __init__(
         self,
         *,
@@ -161,10 +172,12 @@ class Fleet(_message.Message):
         draining: _builtins.bool = ...,
         pools: _builtins.int = ...,
         nodes_connected: _builtins.int = ...,
+        held_removals: _builtins.int = ...,
+        held_removals_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "create_time", b"create_time", "effective_capabilities", b"effective_capabilities", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "create_time", b"create_time", "effective_capabilities", b"effective_capabilities", "held_removals_time", b"held_removals_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "draining", b"draining", "effective_capabilities", b"effective_capabilities", "etag", b"etag", "kind", b"kind", "labels", b"labels", "max_pools", b"max_pools", "name", b"name", "nodes_connected", b"nodes_connected", "pools", b"pools", "project", b"project", "revision", b"revision", "service_types", b"service_types", "shared", b"shared", "uid", b"uid", "update_time", b"update_time", "vip_ranges", b"vip_ranges"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "draining", b"draining", "effective_capabilities", b"effective_capabilities", "etag", b"etag", "held_removals", b"held_removals", "held_removals_time", b"held_removals_time", "kind", b"kind", "labels", b"labels", "max_pools", b"max_pools", "name", b"name", "nodes_connected", b"nodes_connected", "pools", b"pools", "project", b"project", "revision", b"revision", "service_types", b"service_types", "shared", b"shared", "uid", b"uid", "update_time", b"update_time", "vip_ranges", b"vip_ranges"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from api.fleet_view import ResourceView, TrafficView
 from lbaas.model.capabilities import EVERYTHING, intersection
 from lbaas.model.health import NO_AGENT, Health
-from lbaas.model.objects import Capabilities, Fleet, NodeView
+from lbaas.model.objects import Capabilities, Fleet, HeldRemovals, NodeView
 from lbaas.model.status import Progress
 
 
@@ -17,6 +17,7 @@ class FleetSide:
         self.healths: dict[str, Health] = {}
         self.traffics: dict[str, TrafficView] = {}
         self.limits: dict[str, dict[str, int]] = {}
+        self.held: dict[str, HeldRemovals] = {}
 
     def progress(self, name: str, revision: int) -> Progress:
         return self.progresses.get(name, Progress())
@@ -26,6 +27,9 @@ class FleetSide:
 
     def connected(self, fleet: str) -> int:
         return sum(node.connected for node in self.nodes(fleet))
+
+    def held_removals(self, fleet: str) -> HeldRemovals | None:
+        return self.held.get(fleet)
 
     def resources(self, pool: str) -> Sequence[ResourceView]:
         return self.rendered.get(pool, [])

@@ -2,6 +2,7 @@
 
 from xds.cache.cache import SnapshotCache
 from xds.cache.cursor import Pending
+from xds.cache.guard import RemovalGuard
 from xds.cache.resource import Resource, empty_endpoints
 from xds.cache.snapshot import Snapshot
 from xds.cache.stream import NodeStream
@@ -33,6 +34,7 @@ __all__ = [
     "Observer",
     "Pending",
     "RejectedVersion",
+    "RemovalGuard",
     "Request",
     "Resource",
     "Response",

@@ -5,7 +5,7 @@
 
 from xds.translate.bootstrap import ARGUMENTS, bootstrap, to_json
 from xds.translate.readable import readable
-from xds.translate.tree import BUILT, VERSION, Rendered, translate
+from xds.translate.tree import BUILT, VERSION, Rendered, listens, translate
 
 __all__ = [
     "ARGUMENTS",
@@ -13,6 +13,7 @@ __all__ = [
     "VERSION",
     "Rendered",
     "bootstrap",
+    "listens",
     "readable",
     "to_json",
     "translate",
