@@ -171,9 +171,11 @@ class Feedback:
         """Takes that everything was read for the first time: what is on its way may be anywhere.
 
         A node may have taken a part of it, in a response that it refused, from the process before.
+        Not what stands refused: that was answered, and what was good in it sent again.
         """
         for entry in self._unsettled.all():
-            self.tombstones.doubt(entry.watched)
+            if entry.deleted or not self._refusals.blamed(entry.name):
+                self.tombstones.doubt(entry.impact)
 
     def published(
         self, fleet: str, diff: Mapping[Key, Resource | None], revision: int, *, whole: bool

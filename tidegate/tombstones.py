@@ -62,7 +62,8 @@ class Tombstones:
     def doubt(self, places: Mapping[Place, int]) -> None:
         """Takes what was on its way, or is gone, when the process before this one ended."""
         for place, since in places.items():
-            self._bury(place, since)
+            if place.key.type_url in (CLUSTER, LISTENER):
+                self._bury(place, since)
 
     def published(
         self, fleet: str, diff: Mapping[Key, Resource | None], revision: int, *, whole: bool
@@ -125,8 +126,7 @@ class Tombstones:
         return [
             node
             for node in self._nodes.known(place.fleet)
-            if _may_hold(node, grave.born)
-            and not (node.stream and node.stream.confirmed(place.key, grave.since))
+            if _may_hold(node, grave.born) and not _is_in_step(node, place.key, grave.since)
         ]
 
     def _bury(self, place: Place, since: int, *, born: int = 0) -> None:
@@ -157,6 +157,12 @@ class Tombstones:
             outbox = self._outbox()
             outbox.buried.pop(place, None)
             outbox.unburied.add(place)
+
+
+def _is_in_step(node: TrackedNode, key: Key, since: int) -> bool:
+    """Whether a node has confirmed what is wanted of a resource, or has answered and refused it."""
+    stream = node.stream
+    return stream is not None and (stream.confirmed(key, since) or stream.refused(key))
 
 
 def _may_hold(node: TrackedNode, born: int) -> bool:

@@ -159,8 +159,10 @@ class NodeStream:
         if self._changed_later().get(key, revision + 1) <= revision:
             return False
         if not state.cursor.opened(key.type_url):
+            # What is buried it may hold, whatever it has said so far of other types.
             return (
-                state.certain_of(key.type_url)
+                (state.complete or key not in self._cache.buried(self.fleet))
+                and state.certain_of(key.type_url)
                 and state.cursor.base.get(key) is None
                 and state.cursor.states(key) == (None,)
             )
