@@ -3,6 +3,7 @@
 from xds.cache.cache import SnapshotCache
 from xds.cache.cursor import Pending
 from xds.cache.guard import RemovalGuard
+from xds.cache.published import Publishable
 from xds.cache.resource import Resource, empty_endpoints
 from xds.cache.snapshot import Snapshot
 from xds.cache.stream import NodeStream
@@ -20,6 +21,7 @@ from xds.cache.types import (
     Request,
     Response,
 )
+from xds.cache.verdicts import Verdict, Verdicts
 
 __all__ = [
     "CLUSTER",
@@ -33,6 +35,7 @@ __all__ = [
     "NodeStream",
     "Observer",
     "Pending",
+    "Publishable",
     "RejectedVersion",
     "RemovalGuard",
     "Request",
@@ -40,5 +43,7 @@ __all__ = [
     "Response",
     "Snapshot",
     "SnapshotCache",
+    "Verdict",
+    "Verdicts",
     "empty_endpoints",
 ]

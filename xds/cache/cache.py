@@ -6,10 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from google.protobuf.message import Message
-
 from xds.cache.cursor import Left
 from xds.cache.guard import RemovalGuard, Withheld
+from xds.cache.published import Publishable, resources_of
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource
 from xds.cache.snapshot import EMPTY, Own, Snapshot
@@ -73,6 +72,7 @@ class SnapshotCache:
         self._rejected: dict[tuple[str, str], dict[Key, Rejection]] = {}
         self._left: OrderedDict[_Who, Left] = OrderedDict()
         self._turn = 0
+        self._opened = 0
 
     def advance(
         self,
@@ -113,17 +113,22 @@ class SnapshotCache:
         if len(state.withheld.kept) > before:
             self.on_withheld(fleet)
 
-    def publish(self, fleet: str, messages: Iterable[Message]) -> int:
-        """Makes `messages` all that a fleet holds.
+    def publish(self, fleet: str, messages: Iterable[Publishable]) -> int:
+        """Makes `messages` all that a fleet holds; only what differs from before is sent.
 
         Args:
             fleet: the fleet.
-            messages: Envoy messages: clusters, endpoints, listeners, routes, ...
+            messages: clusters, endpoints, listeners, routes, secrets, runtime layers, ...: messages
+                of xds-protos or envoy-data-plane, or (type URL, name, the message's bytes).
 
         Returns:
             The revision; that of before if nothing is different.
+
+        Raises:
+            TypeError: something is no message.
+            ValueError: something has no name, or the name of another of its type.
         """
-        wanted = {resource.key: resource for resource in map(Resource.of, messages)}
+        wanted = resources_of(messages)
         current = self.snapshot(fleet)
         changes: dict[Key, Resource | None] = {}
         for type_url in current.types() if current else ():
@@ -274,6 +279,7 @@ class SnapshotCache:
         for other in state.streams:
             if other.node.id == node.id and other.types == types:
                 left = other.leave()
+        self._opened += 1
         stream = NodeStream(
             self,
             fleet=fleet,
@@ -283,6 +289,7 @@ class SnapshotCache:
             left=left,
             rejected=self._rejected.setdefault(who[:2], {}),
             now=now,
+            number=self._opened,
             variant=variant,
             strays=state.withheld.strays,
         )

@@ -47,6 +47,7 @@ class NodeStream:
         left: Left | None,
         rejected: dict[Key, Rejection],
         now: float,
+        number: int,
         variant: str = "",
         strays: AbstractSet[Key] = frozenset(),
     ) -> None:
@@ -65,7 +66,7 @@ class NodeStream:
             strays=strays,
         )
         self._state.note_unknown(self._state.cursor.pending)
-        self._composer = Composer(self._state)
+        self._composer = Composer(self._state, number)
         self._loaded = False
 
     @property
