@@ -80,7 +80,7 @@ def tombstones(folder: Path) -> list[tuple[str]]:
 @pytest.mark.parametrize("restart", ["", "before the delete", "after it"])
 @pytest.mark.parametrize("lost", [False, True])
 async def test_what_was_applied_in_part_and_deleted_meanwhile_is_gone(tmp_path, restart, lost):
-    env = {"TIDEGATE_LOST_AFTER": "1s"} if lost else {}
+    env = {"TIDEGATE_LOST_AFTER": "PT1S"} if lost else {}
     async with ControlPlane(tmp_path, **env) as plane, Gate(plane.xds_port) as gate:
         config = node_bootstrap("edge", "node-0", gate.port)
         async with EnvoyProcess(config) as envoy:
