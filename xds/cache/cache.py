@@ -320,6 +320,11 @@ class SnapshotCache:
     def _fleet(self, fleet: str) -> _Fleet:
         return self._fleets.setdefault(fleet, _Fleet(withheld=Withheld(self._guard)))
 
+    @property
+    def fleets(self) -> Sequence[str]:
+        """The fleets that are loaded or have streams, sorted."""
+        return sorted(self._fleets)
+
     def streams(self, fleet: str) -> Sequence[NodeStream]:
         """Gives a fleet's streams, oldest first; of a node's streams the newest counts."""
         state = self._fleets.get(fleet)
