@@ -171,12 +171,12 @@ class Reconcile:
         moves = self._render_touched(view)
         published = self._difference(view, moves)
         asked_for = explained(view, moves, published)
+        self._let_go(view.revision)
         for fleet, diff in published.items():
             self._cache.advance(fleet, view.revision, diff, explained=asked_for.get(fleet, ()))
             gone = {key for key, resource in diff.items() if resource is None}
             self._tracker.drop_rejections(f"fleets/{fleet}", gone)
             self._tracker.published(fleet, diff, view.revision, whole=view.whole)
-        self._let_go(view.revision)
         for follower in self._followers:
             follower.follow(moves, view.revision)
         self.revision = view.revision

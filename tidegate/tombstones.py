@@ -72,15 +72,16 @@ class Tombstones:
 
         `whole`: it is all of the fleet, so that it does not tell when something came.
         """
+        mine = {key: one for key, one in diff.items() if key.type_url in (CLUSTER, LISTENER)}
+        if not mine:
+            return
         known = self._nodes.known(fleet)
         snapshot = self._cache.snapshot(fleet)
         born = self._born.setdefault(fleet, {})
         if all(node.streams for node in known):
             born.clear()
         away = any(not node.streams for node in known) and not whole
-        for key, resource in diff.items():
-            if key.type_url not in (CLUSTER, LISTENER):
-                continue
+        for key, resource in mine.items():
             if resource is not None:
                 if away:
                     born.setdefault(key, revision)

@@ -34,7 +34,7 @@ class _Fleet:
     streams: list[NodeStream] = field(default_factory=list)
     former: OrderedDict[tuple[Key, str], Resource] = field(default_factory=OrderedDict)
     withheld: Withheld = field(default_factory=Withheld)
-    buried: dict[Key, None] = field(default_factory=dict)
+    buried: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def prune(self, variant: str) -> None:
         """Forgets a variant that differs in nothing any more, when no stream has to hear it."""
@@ -227,19 +227,24 @@ class SnapshotCache:
             fleet: the fleet.
             keys: the names, wanted or not. They stay buried until `unbury`.
         """
-        self._fleet(fleet).buried.update(dict.fromkeys(keys))
+        buried = self._fleet(fleet).buried
+        for type_url, name in keys:
+            buried.setdefault(type_url, {})[name] = None
 
     def unbury(self, fleet: str, keys: Iterable[Key]) -> None:
         """Takes that every node that may come back is in step with names that were buried."""
         state = self._fleets.get(fleet)
         if state is not None:
-            for key in keys:
-                state.buried.pop(key, None)
+            for type_url, name in keys:
+                names = state.buried.get(type_url, {})
+                names.pop(name, None)
+                if not names:
+                    state.buried.pop(type_url, None)
 
-    def buried(self, fleet: str) -> Collection[Key]:
-        """Gives the names of which nodes may hold something that they do not say."""
+    def buried(self, fleet: str, type_url: str) -> Collection[str]:
+        """Gives the names of a type of which nodes may hold something that they do not say."""
         state = self._fleets.get(fleet)
-        return state.buried.keys() if state else ()
+        return state.buried.get(type_url, {}).keys() if state else ()
 
     def changed_later(self, fleet: str, variant: str, seen: Own) -> Mapping[Key, int]:
         """Gives what was changed in a variant since `seen`, each with its oldest revision."""

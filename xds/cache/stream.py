@@ -170,7 +170,7 @@ class NodeStream:
         if not state.cursor.opened(key.type_url):
             # What is buried it may hold, whatever it has said so far of other types.
             return (
-                (state.complete or key not in self._cache.buried(self.fleet))
+                (state.complete or key.name not in self._cache.buried(self.fleet, key.type_url))
                 and state.certain_of(key.type_url)
                 and state.cursor.base.get(key) is None
                 and state.cursor.states(key) == (None,)
@@ -338,9 +338,10 @@ class NodeStream:
         for name, states in remembered.items():
             if name not in holds and len(states) > 1:
                 holds[name] = (None, *(one for one in states if one is not None))
-        for key in self._cache.buried(self.fleet) if left is None else ():
-            if key.type_url == type_url and state.covers(key):
-                holds[key.name] = (*holds.get(key.name, (None,)), Resource.foreign(key, ""))
+        for name in self._cache.buried(self.fleet, type_url) if left is None else ():
+            key = Key(type_url, name)
+            if state.covers(key):
+                holds[name] = (*holds.get(name, (None,)), Resource.foreign(key, ""))
         return holds
 
     def _remembered(self, channel: Channel, request: Request) -> dict[str, States]:
@@ -352,7 +353,7 @@ class NodeStream:
         if remembered is not None:
             return remembered
         wanted = state.cursor.base.of_type(type_url)
-        buried = [key for key in self._cache.buried(self.fleet) if key.type_url == type_url]
+        buried = self._cache.buried(self.fleet, type_url)
         holds: dict[str, States] = {}
         if type_url in FULL_SETS and state.cursor.base.version(type_url) == request.version_info:
             # That is what it accepted last; of what it refused it may have applied a part.
@@ -365,8 +366,8 @@ class NodeStream:
                 holds[name] = (None, Resource.foreign(key, request.version_info))
         # Clusters that are not wanted are no part of a full set, whatever still needs them: their
         # content is not known, so there is nothing to send that would keep them.
-        for key in buried if type_url == LISTENER else ():
-            holds.setdefault(key.name, (None, Resource.foreign(key, "")))
+        for name in buried if type_url == LISTENER else ():
+            holds.setdefault(name, (None, Resource.foreign(Key(type_url, name), "")))
         return holds
 
     def _find_strays(self, request: Request) -> None:
@@ -375,11 +376,12 @@ class NodeStream:
         They are removed only when an operator says so: it is the store that may have lost them.
         Only delta clients say what they hold.
         """
-        cursor, known = self._state.cursor, self._cache.buried(self.fleet)
-        listed = [Key(LISTENER, name) for name in request.initial_versions]
-        unknown = [key for key in listed if cursor.base.get(key) is None and key not in known]
+        wanted = self._state.cursor.base.of_type(LISTENER)
+        buried, listed = self._cache.buried(self.fleet, LISTENER), request.initial_versions
+        unknown = [name for name in listed if name not in wanted and name not in buried]
         if unknown:
-            self._cache.found_strays(self.fleet, unknown, of=len(listed))
+            keys = [Key(LISTENER, name) for name in unknown]
+            self._cache.found_strays(self.fleet, keys, of=len(listed))
 
     def _refusal(self, rejection: RejectedVersion) -> None:
         if self._cache.observer is not None:
