@@ -25,6 +25,7 @@ from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
 from tidegate.pace import Pace
 from tidegate.placing import Placing
+from tidegate.proxyless import Proxyless, snapshot_of
 from tidegate.reconcile import Reconcile
 from tidegate.removals import Withholding
 from tidegate.rendering import Renderings
@@ -98,17 +99,20 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             overlap=settings.move_overlap,
             drain=settings.listener_drain,
         )
+        proxyless = Proxyless(store, cache, renderings, agents)
         reconcile = Reconcile(
             store,
             cache,
             renderings,
             feedback,
             placing,
-            followers=(limits, drains, moves, agents, pace),
+            followers=(limits, drains, moves, agents, pace, proxyless),
         )
         feedback.on_lost = agents.on_ability = reconcile.retry_unplaced
         nodes.on_counted.append(lambda _: reconcile.retry_unplaced())
-        cache.observer = StreamWatcher(feedback, limits, pace, reconcile.retry_unplaced)
+        cache.observer = StreamWatcher(
+            feedback, limits, pace, proxyless, nodes_changed=reconcile.retry_unplaced
+        )
         nodes.restore(await store.read(stored_nodes.all))
         feedback.restore(
             await store.read(stored_rejections.all), await store.read(stored_tombstones.all)
@@ -121,7 +125,9 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         refuse_taken(settings.xds_address)
         # Order across types, and one word for each node, need one stream of all types: see
         # docs/xds-conformance.md.
-        xds_server = await serve(cache, settings.xds_address, aggregated_only=True)
+        xds_server = await serve(
+            cache, settings.xds_address, fleet_of=snapshot_of, aggregated_only=True
+        )
         closing.push_async_callback(_stop, xds_server)
         metrics = Metrics(nodes, xds_server.traffic, known=known)
         feedback.on_applied = metrics.applied
@@ -144,6 +150,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
                 tasks.create_task(moves.run()),
                 tasks.create_task(agents.run()),
                 tasks.create_task(pace.run()),
+                tasks.create_task(proxyless.run()),
             ]
             try:
                 yield Plane(

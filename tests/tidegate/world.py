@@ -31,6 +31,7 @@ from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
 from tidegate.pace import Pace
 from tidegate.placing import Placing
+from tidegate.proxyless import Proxyless
 from tidegate.reconcile import Reconcile
 from tidegate.removals import Withholding
 from tidegate.rendering import Renderings
@@ -123,18 +124,30 @@ class World:
             drain=DRAIN,
             clock=lambda: self.now,
         )
+        self.proxyless = Proxyless(self.store, self.cache, self.renderings, self.agents)
         self.reconcile = Reconcile(
             self.store,
             self.cache,
             self.renderings,
             self.feedback,
             self.placing,
-            followers=(self.limits, self.drains, self.moves, self.agents, self.pace),
+            followers=(
+                self.limits,
+                self.drains,
+                self.moves,
+                self.agents,
+                self.pace,
+                self.proxyless,
+            ),
         )
         self.agents.on_ability = self.reconcile.retry_unplaced
         self.register.on_counted.append(lambda _: self.reconcile.retry_unplaced())
         self.cache.observer = StreamWatcher(
-            self.feedback, self.limits, self.pace, self.reconcile.retry_unplaced
+            self.feedback,
+            self.limits,
+            self.pace,
+            self.proxyless,
+            nodes_changed=self.reconcile.retry_unplaced,
         )
         self.register.restore(await self.store.read(nodes.all))
         self.feedback.restore(
