@@ -7,6 +7,7 @@ thread: so what is seen is taken first, and travels as a value.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from api.fleet_view import Trial
 from lbaas.model.capabilities import EVERYTHING
 from lbaas.model.enums import OperatingStatus
 from lbaas.model.health import Health
@@ -22,8 +23,8 @@ class Seen:
     """What the fleet side says of an object.
 
     `connection_limits` is a VIP's share on each node, by the node's name; empty: no limit.
-    `offered` is what a fleet could do if everything were declared; `connected` counts its nodes,
-    `held_removals` what waits for an operator's word.
+    `offered` is what a fleet could do if everything were declared; `connected` counts its nodes;
+    `trial` is what is given to one of them first; `held_removals` waits for an operator's word.
     """
 
     progress: Progress = field(default_factory=Progress)
@@ -32,6 +33,7 @@ class Seen:
     offered: Capabilities = EVERYTHING
     connected: int = 0
     held_removals: HeldRemovals | None = None
+    trial: Trial = field(default_factory=Trial)
 
     def after_write(self, record: Record) -> "Seen":
         """Gives what is seen of an object that was just written, which no node has seen yet."""

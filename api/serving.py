@@ -72,6 +72,7 @@ class Serving:
             offered=self.view.effective(Fleet(name=name)),
             connected=self.view.connected(name),
             held_removals=self.view.held_removals(name),
+            trial=self.view.trial(name),
         )
 
     def on_stop(self, action: Callable[[], None]) -> Callable[[], None]:

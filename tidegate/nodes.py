@@ -37,8 +37,9 @@ class TrackedNode:
     """One node: its streams (the newest last), whether it counts, since when it is gone.
 
     `lost`: it has been gone for so long that nobody waits for it. `agent`: one has reported for
-    it; `ping`: that can send ICMP echo requests. Both outlive the agent's stream. `left_rev`: what
-    it may have been sent before it left was no newer; 0: it has not been here in this process.
+    it; `ping`: that can send ICMP echo requests. Both outlive the agent's stream. `canary`: it is
+    given its fleet's changes first (`tidegate.canary`). `left_rev`: what it may have been sent
+    before it left was no newer; 0: it has not been here in this process.
     """
 
     fleet: str
@@ -52,6 +53,7 @@ class TrackedNode:
     agent: bool = False
     ping: bool = False
     left_rev: int = 0
+    canary: bool = False
     streams: list[NodeStream] = field(default_factory=list)
 
     @property
@@ -81,6 +83,7 @@ class TrackedNode:
             last_seen=self.last_seen,
             agent=self.agent,
             ping=self.ping,
+            canary=self.canary,
         )
 
 
@@ -114,6 +117,7 @@ class NodeRegister:
                 last_seen=node.last_seen,
                 agent=node.agent,
                 ping=node.ping,
+                canary=node.canary,
             )
 
     def opened(self, stream: NodeStream, revision: int) -> TrackedNode:
@@ -261,12 +265,27 @@ class NodeRegister:
         return NodeState.PENDING if stream.pending else NodeState.SYNCED
 
     def view(
-        self, node: TrackedNode, rejected: frozenset[str], agent: AgentView | None = None
+        self,
+        node: TrackedNode,
+        rejected: frozenset[str],
+        agent: AgentView | None = None,
+        *,
+        held: Collection[str] = (),
     ) -> NodeView:
-        """Gives what an operator sees of a node. `rejected`: resource names it refused."""
+        """Gives what an operator sees of a node.
+
+        Args:
+            node: the node.
+            rejected: the names of resources that it refused.
+            agent: the agent beside it.
+            held: the names of resources that the canary has to try first.
+        """
         stream = node.stream
-        pending = () if stream is None else tuple(sorted({key.name for key in stream.pending}))
+        lacks = () if stream is None else {*held, *(key.name for key in stream.pending)}
+        pending = tuple(sorted(lacks))
         state = self.state(node, rejects=bool(rejected))
+        if held and state is NodeState.SYNCED:
+            state = NodeState.PENDING
         return NodeView(
             name=node.name,
             state=state,
@@ -276,4 +295,5 @@ class NodeRegister:
             pending=pending[:PENDING_SHOWN],
             last_seen=node.last_seen,
             agent=agent,
+            canary=node.canary,
         )

@@ -14,6 +14,7 @@ from lbaas.store import rejections as stored_rejections
 from lbaas.store import tombstones as stored_tombstones
 from lbaas.store.store import Store
 from tidegate.agents.hub import AgentHub
+from tidegate.canary import Canaries
 from tidegate.config import Settings
 from tidegate.drains import Drains
 from tidegate.feedback import Feedback
@@ -82,9 +83,11 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         agents = AgentHub(store, nodes, known=known, save=feedback.save)
         limits = Limits(cache, nodes)
         withholding = Withholding(cache)
+        canaries = Canaries(cache, nodes, fleets=lambda: placing.fleets, save=feedback.save)
+        canaries.on_spread = feedback.spread
         pace = Pace(cache)
         view = StreamsFleetView(
-            cache, renderings, feedback, nodes, agents, limits, pace, withholding
+            cache, renderings, feedback, nodes, agents, limits, canaries, pace, withholding
         )
         agents.assessment.refusals = view.refusals
         placing = Placing(
@@ -106,7 +109,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             renderings,
             feedback,
             placing,
-            followers=(limits, drains, moves, agents, pace, proxyless),
+            followers=(canaries, limits, drains, moves, agents, pace, proxyless),
         )
         feedback.on_lost = agents.on_ability = reconcile.retry_unplaced
         nodes.on_counted.append(lambda _: reconcile.retry_unplaced())
@@ -146,6 +149,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
                 tasks.create_task(feedback.run()),
                 tasks.create_task(feedback.watch_nodes()),
                 tasks.create_task(limits.run()),
+                tasks.create_task(canaries.run()),
                 tasks.create_task(drains.run()),
                 tasks.create_task(moves.run()),
                 tasks.create_task(agents.run()),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from api.fleet_view import NodeResourceView, ResourceView, TrafficView
+from api.fleet_view import NodeResourceView, ResourceView, TrafficView, Trial
 from lbaas.model.capabilities import EVERYTHING, intersection
 from lbaas.model.health import NO_AGENT, Health
 from lbaas.model.objects import Capabilities, Fleet, HeldRemovals, NodeView
@@ -19,6 +19,7 @@ class FleetSide:
         self.traffics: dict[str, TrafficView] = {}
         self.limits: dict[str, dict[str, int]] = {}
         self.held: dict[str, HeldRemovals] = {}
+        self.trials: dict[str, Trial] = {}
 
     def progress(self, name: str, revision: int) -> Progress:
         return self.progresses.get(name, Progress())
@@ -34,6 +35,9 @@ class FleetSide:
 
     def held_removals(self, fleet: str) -> HeldRemovals | None:
         return self.held.get(fleet)
+
+    def trial(self, fleet: str) -> Trial:
+        return self.trials.get(fleet, Trial())
 
     def resources(self, pool: str) -> Sequence[ResourceView]:
         return self.rendered.get(pool, [])

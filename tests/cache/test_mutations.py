@@ -185,7 +185,7 @@ def listeners_wait_for_no_limit(patch):
 
 def a_variant_is_as_old_as_its_base(patch):
     """What changed in a variant alone, and the stream has not seen, counts as confirmed."""
-    patch.setattr(NodeStream, "_changed_later", lambda self: {})
+    patch.setattr(SnapshotCache, "changed_later", lambda self, stream, seen: {})
 
 
 def a_variant_changes_when_its_base_does(patch):

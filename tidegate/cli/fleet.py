@@ -55,6 +55,14 @@ Ranges = Annotated[
 ]
 MaxPools = Annotated[int | None, typer.Option(help="How many pools it may carry; 0: no limit.")]
 
+Canary = Annotated[
+    bool | None,
+    typer.Option(
+        "--canary/--no-canary",
+        help="A change goes to one node first, and to the others when that has confirmed it.",
+    ),
+]
+
 _NODE = Column("NODE", lambda row: leaf(text(row, "name")))
 
 _LOOK_INTO = {"PENDING", "REJECTED", "JOINING"}
@@ -85,6 +93,7 @@ def create(
     for_project: OneProject = None,
     vip_range: Ranges = None,
     max_pools: MaxPools = None,
+    canary: Canary = None,
     display_name: DisplayName = None,
     description: Description = None,
     label: Labels = None,
@@ -101,6 +110,7 @@ def create(
             "project": _project(for_project),
             "vipRanges": words_of(vip_range),
             "maxPools": max_pools,
+            "canary": canary,
             "displayName": display_name,
             "description": description,
             "labels": labels_of(label),
@@ -112,7 +122,7 @@ def create(
     app,
     "update",
     words="tidegate fleet update",
-    example="tidegate fleet update edge --max-pools 500",
+    example="tidegate fleet update edge --max-pools 500\ntidegate fleet update edge --canary",
     writes=True,
     waits=False,
 )
@@ -125,6 +135,7 @@ def update(
     for_project: OneProject = None,
     vip_range: Ranges = None,
     max_pools: MaxPools = None,
+    canary: Canary = None,
     display_name: DisplayName = None,
     description: Description = None,
     label: Labels = None,
@@ -141,6 +152,7 @@ def update(
             "project": _project(for_project),
             "vipRanges": words_of(vip_range),
             "maxPools": max_pools,
+            "canary": canary,
             "displayName": display_name,
             "description": description,
             "labels": labels_of(label),
