@@ -46,6 +46,7 @@ class StreamsFleetView:
         feedback: Feedback,
         nodes: NodeRegister,
         agents: AgentHub,
+        *,
         limits: Limits,
         canaries: Canaries,
         pace: Pace,

@@ -117,10 +117,10 @@ class World:
             self.feedback,
             self.register,
             self.agents,
-            self.limits,
-            self.canaries,
-            self.pace,
-            Withholding(self.cache),
+            limits=self.limits,
+            canaries=self.canaries,
+            pace=self.pace,
+            withholding=Withholding(self.cache),
         )
         self.agents.assessment.refusals = self.view.refusals
         self.placing = Placing(self.store, offered=self.offered, live_nodes=self.register.connected)
