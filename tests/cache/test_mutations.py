@@ -199,6 +199,10 @@ def a_variant_changes_when_its_base_does(patch):
     patch.setattr(Own, "after", newest)
 
 
+def nothing_is_buried(patch):
+    patch.setattr(SnapshotCache, "bury", lambda *_: None)
+
+
 MUTATIONS: list[tuple[Patch, str]] = [
     (no_gates, r"needs \{|before its limit|\(3, 7\)"),
     (what_unsubscribed_counts_as_held, r"needs \{"),
@@ -237,6 +241,11 @@ def applied_in_part_then_deleted(world):
     world.change({1: bad})
 
 
+def applied_in_part_deleted_and_restarted(world):
+    applied_in_part_then_deleted(world)
+    world.restart()
+
+
 def renamed_and_exchanged(world):
     world.join(delta=True)
     first, second = Tree(0, 100, tcp=True), Tree(1, 101, tcp=True)
@@ -266,6 +275,7 @@ def a_listener_while_limits_are_in_flight(world):
 
 SCENARIOS = [
     (applied_in_part_then_deleted, parts_of_refused_responses_are_forgotten, r"\(8\)"),
+    (applied_in_part_deleted_and_restarted, nothing_is_buried, r"\(8\)"),
     (a_listener_while_limits_are_in_flight, listeners_wait_for_no_limit, r"before its limit"),
     (limits_that_change_alone, a_variant_is_as_old_as_its_base, r"has not the limits of \d+ \(1\)"),
     (renamed_and_exchanged, addresses_are_free, r"duplicate address"),

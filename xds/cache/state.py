@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from xds.cache.channel import Channel
@@ -39,6 +40,7 @@ class State:
         settled: names confirmed since the observer heard last.
         foreign: names that the client reported in a version of which nothing is known.
         caught: names that were refused before they were sent.
+        strays: listeners that stay until an operator's word; the fleet's, shared by its streams.
     """
 
     cursor: Cursor
@@ -57,6 +59,7 @@ class State:
     settled: list[Key] = field(default_factory=list)
     foreign: set[Key] = field(default_factory=set)
     caught: set[Key] = field(default_factory=set)
+    strays: AbstractSet[Key] = frozenset()
 
     def note_unknown(self, keys: Iterable[Key]) -> None:
         """Notes which of these pending names the client holds in versions that are not known."""
