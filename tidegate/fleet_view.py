@@ -49,6 +49,7 @@ class StreamsFleetView:
         limits: Limits,
         canaries: Canaries,
         pace: Pace,
+        *,
         withholding: Withholding,
     ) -> None:
         """Takes the rooms that know."""

@@ -87,7 +87,15 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         canaries.on_spread = feedback.spread
         pace = Pace(cache)
         view = StreamsFleetView(
-            cache, renderings, feedback, nodes, agents, limits, canaries, pace, withholding
+            cache,
+            renderings,
+            feedback,
+            nodes,
+            agents,
+            limits,
+            canaries,
+            pace,
+            withholding=withholding,
         )
         agents.assessment.refusals = view.refusals
         placing = Placing(

@@ -120,7 +120,7 @@ class World:
             self.limits,
             self.canaries,
             self.pace,
-            Withholding(self.cache),
+            withholding=Withholding(self.cache),
         )
         self.agents.assessment.refusals = self.view.refusals
         self.placing = Placing(self.store, offered=self.offered, live_nodes=self.register.connected)
