@@ -46,10 +46,10 @@ class StreamsFleetView:
         feedback: Feedback,
         nodes: NodeRegister,
         agents: AgentHub,
+        *,
         limits: Limits,
         canaries: Canaries,
         pace: Pace,
-        *,
         withholding: Withholding,
     ) -> None:
         """Takes the rooms that know."""

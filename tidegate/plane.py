@@ -92,9 +92,9 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             feedback,
             nodes,
             agents,
-            limits,
-            canaries,
-            pace,
+            limits=limits,
+            canaries=canaries,
+            pace=pace,
             withholding=withholding,
         )
         agents.assessment.refusals = view.refusals

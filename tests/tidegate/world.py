@@ -117,9 +117,9 @@ class World:
             self.feedback,
             self.register,
             self.agents,
-            self.limits,
-            self.canaries,
-            self.pace,
+            limits=self.limits,
+            canaries=self.canaries,
+            pace=self.pace,
             withholding=Withholding(self.cache),
         )
         self.agents.assessment.refusals = self.view.refusals
