@@ -3,13 +3,19 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from tools.mutations import MUTATIONS, Mutation
+
 HERE = Path(__file__).parent
-TABLE = HERE.parent.parent / "docs" / "xds-conformance.md"
+ROOT = HERE.parent.parent
+ENVOYS = {24, 46}
+TABLE = ROOT / "docs" / "xds-conformance.md"
 RULES = range(1, 66)
 TEST = re.compile(r"^async def (test_rule_(\d\d)_\w+)\(", re.MULTILINE)
 
 
-def tests_by_rule() -> dict[int, set[str]]:
+def names_by_rule() -> dict[int, set[str]]:
     found: dict[int, set[str]] = {rule: set() for rule in RULES}
     for path in sorted(HERE.glob("test_*.py")):
         for name, number in TEST.findall(path.read_text()):
@@ -24,9 +30,21 @@ def rows() -> dict[int, str]:
 
 
 def test_every_rule_has_a_test_of_its_number():
-    assert [rule for rule, tests in tests_by_rule().items() if not tests] == []
+    assert [rule for rule, tests in names_by_rule().items() if not tests] == []
 
 
 def test_the_table_names_every_test_of_every_rule_and_no_other():
     named = {rule: set(re.findall(r"`(test_rule_\w+)`", text)) for rule, text in rows().items()}
-    assert named == tests_by_rule()
+    assert named == names_by_rule()
+
+
+def test_every_rule_that_is_the_servers_is_broken_once_by_make_mutants():
+    assert [mutation.rule for mutation in MUTATIONS] == [*sorted({*RULES} - ENVOYS)]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: str(mutation.rule))
+def test_every_mutation_finds_its_text(mutation: Mutation):
+    source = (ROOT / mutation.file).read_text()
+    broken = mutation.applied(source)
+    assert broken != source
+    compile(broken, mutation.file, "exec")

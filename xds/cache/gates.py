@@ -132,7 +132,9 @@ def _refused(state: State, key: Key, pending: Pending, *, again: bool) -> Step:
     if key.type_url == ENDPOINT and _sent_as_cluster(state, key):
         return _stand_in(state, key)
     held = _certain(pending)
-    return Step(Verdict.SEND, held) if held is not None else NOTHING
+    if held is not None or pending.states == (None,):
+        return Step(Verdict.SEND, held)  # nothing, too, is an answer to who asks (rule 39)
+    return NOTHING
 
 
 def _stand_in(state: State, key: Key) -> Step:

@@ -251,6 +251,10 @@ class NodeStream:
         channel.greeting = None
         state, type_url = self._state, channel.type_url
         holds = self._initial(request) if self.delta else self._remembered(channel, request)
+        # What it says it holds and does not ask for is nothing that it relies on.
+        holds = {
+            name: states for name, states in holds.items() if channel.subscription.covers(name)
+        }
         differing = state.cursor.open(type_url, holds)
         state.note_unknown(differing)
         for key in differing:
