@@ -60,7 +60,7 @@ def copy_to(folder: Path) -> None:
 
 
 def files_of(folder: Path, rules: list[int]) -> list[Path]:
-    """Gives the files with the tests of some rules: to read all of them takes longer than to run."""
+    """Gives the files with the tests of some rules: to read them all takes longer than to run."""
     tests = [f"def test_rule_{rule:02}_" for rule in rules]
     files = sorted((folder / "tests/conformance").glob("test_*.py"))
     texts = {file: file.read_text(encoding="utf-8") for file in files}
