@@ -17,11 +17,14 @@ NOTHING = ""
 
 @dataclass
 class Entry:
-    """One time that a name was spoken of; `stands`: nobody has refused it."""
+    """One time that a name was spoken of; `stands`: nobody has refused it.
+
+    `doubtful`: the client says that it holds it, and the server may have reason not to believe it.
+    """
 
     version: str
     stands: bool = True
-    claimed: bool = False
+    doubtful: bool = False
 
 
 @dataclass
@@ -55,7 +58,8 @@ class FreeClient:
     def back(self, *, remembering: bool) -> dict[str, str]:
         """Comes back on another stream; gives what it says that it holds."""
         held = self.held() if remembering else {}
-        self.log = {name: [Entry(version, claimed=True)] for name, version in held.items()}
+        doubtful = bool(self.unanswered) or any(self.refused.values())
+        self.log = {name: [Entry(one, doubtful=doubtful)] for name, one in held.items()}
         self.names, self.owed = set(), set()
         self.wildcard = self.started = self.named_once = False
         self.unanswered, self.seen_nonces = [], []
@@ -153,7 +157,7 @@ class FreeClient:
             for name, version in sent.items()
             if name in self.owed
             or name not in self.log
-            or self.log[name][-1].claimed
+            or self.log[name][-1].doubtful
             or not self.log[name][-1].stands
             or self.log[name][-1].version != version
         }
@@ -202,6 +206,8 @@ class FreeClient:
     def check(self) -> None:
         """After all was answered: every name asked for is known as it is."""
         assert not self.unanswered
+        said = self.log or (self.version and not self.delta)
+        assert self.seen_nonces or said, "nothing was ever answered"
         held = self.held()
         wanted = self.names | (set(self.published) | set(held) if self.wildcard else set())
         for name in wanted:

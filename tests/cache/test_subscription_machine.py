@@ -100,6 +100,21 @@ class Machine(RuleBasedStateMachine):
             self.client.changed(name)
         self.run()
 
+    @rule(
+        tags=st.dictionaries(st.sampled_from(NAMES), st.integers(0, 2), min_size=1),
+        picks=st.sets(st.integers(0, 3), min_size=1),
+        wordless=st.booleans(),
+    )
+    def publish_and_refuse(self, tags, picks, wordless):
+        """The client accepts what came before, and refuses what comes now."""
+        if not self.client.started:
+            return
+        while self.client.unanswered:
+            self.accept(0, None)
+        self.publish(tags)
+        if self.client.unanswered:
+            self.refuse(len(self.client.unanswered) - 1, picks, None, wordless)
+
     @rule(names=SOME, dropped=SOME)
     def change_names(self, names, dropped):
         """A spontaneous request; the first of a stream begins it."""
