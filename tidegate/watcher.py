@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 
 from tidegate.feedback import Feedback
 from tidegate.limits import Limits
+from tidegate.pace import Pace
 from xds.cache.stream import NodeStream
 from xds.cache.types import Key, RejectedVersion
 
@@ -16,25 +17,29 @@ class StreamWatcher:
     """
 
     def __init__(
-        self, feedback: Feedback, limits: Limits, nodes_changed: Callable[[], None]
+        self, feedback: Feedback, limits: Limits, pace: Pace, nodes_changed: Callable[[], None]
     ) -> None:
         """Takes who has to hear."""
+        self._pace = pace
         self._feedback = feedback
         self._limits = limits
         self._nodes_changed = nodes_changed
 
     def opened(self, stream: NodeStream) -> None:
         """Takes that a node connected."""
+        self._pace.opened(stream)
         self._feedback.opened(stream)
         self._limits.opened(stream)
         self._nodes_changed()
 
     def closed(self, stream: NodeStream) -> None:
         """Takes that a stream ended."""
+        self._pace.closed(stream)
         self._feedback.closed(stream)
 
     def confirmed(self, stream: NodeStream, keys: Collection[Key]) -> None:
         """Takes that a node runs the wanted version of these resources."""
+        self._pace.confirmed(stream)
         self._limits.confirmed(stream, keys)
         self._feedback.confirmed(stream, keys)
 

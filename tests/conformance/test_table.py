@@ -15,7 +15,7 @@ RULES = range(1, 66)
 TEST = re.compile(r"^async def (test_rule_(\d\d)_\w+)\(", re.MULTILINE)
 
 
-def names_by_rule() -> dict[int, set[str]]:
+def named_by_rule() -> dict[int, set[str]]:
     found: dict[int, set[str]] = {rule: set() for rule in RULES}
     for path in sorted(HERE.glob("test_*.py")):
         for name, number in TEST.findall(path.read_text()):
@@ -30,12 +30,12 @@ def rows() -> dict[int, str]:
 
 
 def test_every_rule_has_a_test_of_its_number():
-    assert [rule for rule, tests in names_by_rule().items() if not tests] == []
+    assert [rule for rule, tests in named_by_rule().items() if not tests] == []
 
 
 def test_the_table_names_every_test_of_every_rule_and_no_other():
     named = {rule: set(re.findall(r"`(test_rule_\w+)`", text)) for rule, text in rows().items()}
-    assert named == names_by_rule()
+    assert named == named_by_rule()
 
 
 def test_every_rule_that_is_the_servers_is_broken_once_by_make_mutants():

@@ -235,6 +235,11 @@ class SnapshotCache:
         if self.observer is not None:
             self.observer.closed(stream)
 
+    @property
+    def fleets(self) -> Sequence[str]:
+        """The fleets that are loaded or have streams, sorted."""
+        return sorted(self._fleets)
+
     def streams(self, fleet: str) -> Sequence[NodeStream]:
         """Gives a fleet's streams, oldest first; of a node's streams the newest counts."""
         state = self._fleets.get(fleet)
