@@ -37,13 +37,16 @@ class Unanswered:
 class FreeClient:
     """What one client asks for, was told and refused.
 
-    `owed`: names that were asked for since they were last spoken of.
+    `owed`: names that were asked for since they were last spoken of. `refused`: versions that are
+    not to be sent again; `once_refused`: those that need not be, for the name changed meanwhile and
+    is back at what was refused.
     """
 
     type_url: str
     delta: bool
     published: dict[str, str]
     refused: dict[str, set[str]] = field(default_factory=dict)
+    once_refused: dict[str, set[str]] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     wildcard: bool = False
     started: bool = False
@@ -167,14 +170,17 @@ class FreeClient:
 
     def accepts(self, answer: Unanswered) -> None:
         for name, entry in answer.entries.items():
-            self.refused.get(name, set()).discard(entry.version)
+            for refused in (self.refused, self.once_refused):
+                refused.get(name, set()).discard(entry.version)
 
     def refuses(self, answer: Unanswered, guilty: set[str]) -> None:
         """What was in a refused response does not stand: the culprits, and all beside them."""
         for name, entry in answer.entries.items():
             entry.stands = False
             if name in guilty:
-                self.refused.setdefault(name, set()).add(entry.version)
+                self.once_refused.setdefault(name, set()).add(entry.version)
+                if self.published.get(name) == entry.version:  # else it changed meanwhile
+                    self.refused.setdefault(name, set()).add(entry.version)
 
     def may_refuse(self, answer: Unanswered) -> list[str]:
         """Names that are new to the client in this response: it cannot refuse what it holds."""
@@ -192,6 +198,9 @@ class FreeClient:
     def changed(self, name: str) -> None:
         """What is published of a name changed: what was refused before may come again."""
         wanted = self.published.get(name)
+        if wanted is None and not self.delta and self.type_url not in WILD:
+            for entry in self.log.get(name, ()):  # it went, and there is no word for that
+                entry.doubtful = True
         self.refused[name] = {one for one in self.refused.get(name, ()) if one == wanted}
 
     def held(self) -> dict[str, str]:
@@ -214,6 +223,8 @@ class FreeClient:
             version = self.published.get(name)
             if version is not None and version in self.refused.get(name, ()):
                 assert held.get(name) != version
+            elif version in self.once_refused.get(name, ()):
+                continue
             elif version is not None:
                 assert held.get(name) == version, f"{name} is not known as it is"
             elif self.delta or self.type_url in WILD:
@@ -222,6 +233,6 @@ class FreeClient:
             unsaid = {
                 name
                 for name in self.owed
-                if self.published.get(name) not in self.refused.get(name, ())
+                if self.published.get(name) not in self.once_refused.get(name, ())
             }
             assert not unsaid, f"asked for and not spoken of: {unsaid}"

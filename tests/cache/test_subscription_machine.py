@@ -165,8 +165,11 @@ class Machine(RuleBasedStateMachine):
             words = "no"
         self.ask(self.same_names() if names is None else names, nonce=answer.nonce, error=words)
 
-    @rule(names=SOME, remembering=st.booleans())
-    def reconnect(self, names, remembering):
+    @rule(names=SOME, remembering=st.booleans(), calm=st.booleans())
+    def reconnect(self, names, remembering, calm):
+        """Comes back with all that it held or with nothing, in the midst of things or not."""
+        if calm:
+            self.settle()
         self.cache.disconnect(self.stream)
         held = self.client.back(remembering=remembering)
         self.connect()

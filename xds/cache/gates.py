@@ -84,7 +84,7 @@ def step(state: State, key: Key, now: float, *, again: bool) -> Step:
     if not again and pending.underway(wanted):
         return NOTHING
     earlier = state.rejected.get(key)
-    if earlier is not None and now < earlier.at + RETRY_SECONDS:
+    if earlier is not None and wanted is not None and now < earlier.at + RETRY_SECONDS:
         later = Step(Verdict.LATER, at=earlier.at + RETRY_SECONDS)
         return _stand_in(state, key) if warming else later
     return _wanted(state, key, pending, now, again=again)
