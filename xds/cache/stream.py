@@ -298,7 +298,7 @@ class NodeStream:
         elif not request.version_info or differing or channel.uncertain:
             # An unanswered RTDS costs Envoy 15 s at its start.
             channel.owed = subscription.wildcard or all(
-                state.cursor.base.get(Key(type_url, name)) is None for name in subscription.names
+                state.nothing_for(Key(type_url, name)) for name in subscription.names
             )
         state.as_wanted(type_url, except_for=set(differing))
 
