@@ -13,6 +13,7 @@ from lbaas.store import nodes as stored_nodes
 from lbaas.store import rejections as stored_rejections
 from lbaas.store.store import Store
 from tidegate.agents.hub import AgentHub
+from tidegate.canary import Canaries
 from tidegate.config import Settings
 from tidegate.drains import Drains
 from tidegate.feedback import Feedback
@@ -24,6 +25,7 @@ from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
 from tidegate.pace import Pace
 from tidegate.placing import Placing
+from tidegate.proxyless import Proxyless, snapshot_of
 from tidegate.reconcile import Reconcile
 from tidegate.rendering import Renderings
 from tidegate.sockets import refuse_taken
@@ -77,8 +79,10 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
 
         agents = AgentHub(store, nodes, known=known, save=feedback.save)
         limits = Limits(cache, nodes)
+        canaries = Canaries(cache, nodes, fleets=lambda: placing.fleets, save=feedback.save)
+        canaries.on_spread = feedback.spread
         pace = Pace(cache)
-        view = StreamsFleetView(cache, renderings, feedback, nodes, agents, limits, pace)
+        view = StreamsFleetView(cache, renderings, feedback, nodes, agents, limits, canaries, pace)
         agents.assessment.refusals = view.refusals
         placing = Placing(
             store, offered=view.effective, live_nodes=nodes.connected, serving=view.serving
@@ -92,17 +96,20 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             overlap=settings.move_overlap,
             drain=settings.listener_drain,
         )
+        proxyless = Proxyless(store, cache, renderings, agents)
         reconcile = Reconcile(
             store,
             cache,
             renderings,
             feedback,
             placing,
-            followers=(limits, drains, moves, agents, pace),
+            followers=(canaries, limits, drains, moves, agents, pace, proxyless),
         )
         feedback.on_lost = agents.on_ability = reconcile.retry_unplaced
         nodes.on_counted.append(lambda _: reconcile.retry_unplaced())
-        cache.observer = StreamWatcher(feedback, limits, pace, reconcile.retry_unplaced)
+        cache.observer = StreamWatcher(
+            feedback, limits, pace, proxyless, nodes_changed=reconcile.retry_unplaced
+        )
         nodes.restore(await store.read(stored_nodes.all))
         feedback.restore(await store.read(stored_rejections.all))
         await reconcile.load()
@@ -112,7 +119,9 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         refuse_taken(settings.xds_address)
         # Order across types, and one word for each node, need one stream of all types: see
         # docs/xds-conformance.md.
-        xds_server = await serve(cache, settings.xds_address, aggregated_only=True)
+        xds_server = await serve(
+            cache, settings.xds_address, fleet_of=snapshot_of, aggregated_only=True
+        )
         closing.push_async_callback(_stop, xds_server)
         metrics = Metrics(nodes, xds_server.traffic, known=known)
         feedback.on_applied = metrics.applied
@@ -131,10 +140,12 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
                 tasks.create_task(feedback.run()),
                 tasks.create_task(feedback.watch_nodes()),
                 tasks.create_task(limits.run()),
+                tasks.create_task(canaries.run()),
                 tasks.create_task(drains.run()),
                 tasks.create_task(moves.run()),
                 tasks.create_task(agents.run()),
                 tasks.create_task(pace.run()),
+                tasks.create_task(proxyless.run()),
             ]
             try:
                 yield Plane(

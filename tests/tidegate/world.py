@@ -14,6 +14,7 @@ from lbaas.store.store import Store
 from tests.cache.client import Envoy
 from tests.store import make
 from tidegate.agents.hub import AgentHub
+from tidegate.canary import Canaries
 from tidegate.drains import Drains
 from tidegate.feedback import Feedback
 from tidegate.fleet_view import StreamsFleetView
@@ -22,6 +23,7 @@ from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
 from tidegate.pace import Pace
 from tidegate.placing import Placing
+from tidegate.proxyless import Proxyless
 from tidegate.reconcile import Reconcile
 from tidegate.rendering import Renderings
 from tidegate.watcher import StreamWatcher
@@ -80,6 +82,14 @@ class World:
             clock=lambda: self.now,
         )
         self.limits = Limits(self.cache, self.register)
+        self.canaries = Canaries(
+            self.cache,
+            self.register,
+            fleets=lambda: self.placing.fleets,
+            save=self.feedback.save,
+            clock=lambda: self.now,
+        )
+        self.canaries.on_spread = self.feedback.spread
         self.pace = Pace(self.cache, clock=lambda: self.now)
         self.view = StreamsFleetView(
             self.cache,
@@ -88,6 +98,7 @@ class World:
             self.register,
             self.agents,
             self.limits,
+            self.canaries,
             self.pace,
         )
         self.agents.assessment.refusals = self.view.refusals
@@ -102,18 +113,31 @@ class World:
             drain=DRAIN,
             clock=lambda: self.now,
         )
+        self.proxyless = Proxyless(self.store, self.cache, self.renderings, self.agents)
         self.reconcile = Reconcile(
             self.store,
             self.cache,
             self.renderings,
             self.feedback,
             self.placing,
-            followers=(self.limits, self.drains, self.moves, self.agents, self.pace),
+            followers=(
+                self.canaries,
+                self.limits,
+                self.drains,
+                self.moves,
+                self.agents,
+                self.pace,
+                self.proxyless,
+            ),
         )
         self.agents.on_ability = self.reconcile.retry_unplaced
         self.register.on_counted.append(lambda _: self.reconcile.retry_unplaced())
         self.cache.observer = StreamWatcher(
-            self.feedback, self.limits, self.pace, self.reconcile.retry_unplaced
+            self.feedback,
+            self.limits,
+            self.pace,
+            self.proxyless,
+            nodes_changed=self.reconcile.retry_unplaced,
         )
         self.register.restore(await self.store.read(nodes.all))
         self.feedback.restore(await self.store.read(rejections.all))
