@@ -57,13 +57,13 @@ MUTATIONS = (
         breaks="every change sends everything",
         file="xds/cache/cache.py",
         old="""\
-        for stream in state.streams:
+        for stream in self.streams:
             stream.on_dirty()
 """,
         new="""\
-        for stream in state.streams:
+        for stream in self.streams:
             for channel in stream._state.channels.values():
-                channel.urgent.update(dict.fromkeys(state.base.of_type(channel.type_url)))
+                channel.urgent.update(dict.fromkeys(self.base.of_type(channel.type_url)))
             stream.on_dirty()
 """,
     ),
