@@ -97,6 +97,13 @@ class State:
                 return None
         return good
 
+    def nothing_for(self, key: Key) -> bool:
+        """Whether who asks for a name is given nothing: it is not there, or was refused."""
+        rejection = self.refused(key)
+        if rejection is not None:
+            return self.last_good(key, rejection) is None
+        return self.cursor.base.get(key) is None
+
     def put(self, key: Key) -> None:
         """Notes that a name is to be looked at in the next run."""
         channel = self.channels.get(key.type_url)
