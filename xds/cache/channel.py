@@ -31,12 +31,14 @@ class Flight:
         entries: what it changes, by name; None is a removal.
         kept: state of the world: what it says of names of which it was not certain what the
             client holds, and that are not to be changed yet.
+        processed: whether the client is known to have had it, though it has not answered.
     """
 
     nonce: str
     sent_at: float
     entries: dict[str, Resource | None]
     kept: dict[str, Resource | None] = field(default_factory=dict)
+    processed: bool = False
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class Channel:
         suspects: names that were in such a response, and not yet in an accepted one.
         owed: whether the first answer is still due, even if it is empty.
         uncertain: state of the world: the client holds versions of which nothing is known.
+        asked: names of which the client's own word was asked for, and the response each was in.
     """
 
     subscription: Subscription
@@ -70,6 +73,7 @@ class Channel:
     suspects: set[str] = field(default_factory=set)
     owed: bool = False
     uncertain: bool = False
+    asked: dict[str, str] = field(default_factory=dict)
 
     @property
     def type_url(self) -> str:
@@ -85,10 +89,14 @@ class Channel:
         """Gives when the next response may be sent: 0 now, infinity after an answer."""
         if not self.flights:
             return 0.0
-        if self.type_url != CLUSTER or len(self.flights) >= CLUSTERS_IN_FLIGHT:
+        if self.type_url != CLUSTER or len(self.flights) >= MOST_IN_FLIGHT:
             return float("inf")
-        newest = next(reversed(self.flights.values()))
-        at = newest.sent_at + CLUSTERS_AFTER
+        waiting = [flight for flight in self.flights.values() if not flight.processed]
+        if not waiting:
+            return 0.0
+        if len(waiting) >= CLUSTERS_IN_FLIGHT:
+            return float("inf")
+        at = waiting[-1].sent_at + CLUSTERS_AFTER
         return 0.0 if now >= at else at
 
     def put(self, name: str, *, wanted: bool) -> None:

@@ -29,6 +29,7 @@ class Pending:
         nonce: the unanswered response that it was sent in; empty if there is none.
         exact: whether what was sent was what was wanted then, not something in its place.
         promise: a route: the version with which its listener was let through.
+        telling: whether the client can hold what was sent last only if it has had that response.
     """
 
     since: int
@@ -38,6 +39,7 @@ class Pending:
     nonce: str = ""
     exact: bool = True
     promise: Resource | None = None
+    telling: bool = True
 
     @property
     def held(self) -> Resource | None:

@@ -19,6 +19,7 @@ from xds.cache.needs import (
     excused,
     is_new,
     may_be_used,
+    route_refused,
     runtime_unsent,
     unknown,
 )
@@ -105,7 +106,7 @@ def blocked(state: State, resource: Resource) -> Key | None:
             if on is not None:
                 return on
     if resource.key.type_url == LISTENER:
-        on = runtime_unsent(state)
+        on = runtime_unsent(state) or route_refused(state, resource)
         if on is not None:
             return on
     for target in resource.references:

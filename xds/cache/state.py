@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from xds.cache.channel import Channel
+from xds.cache.constraints import UNKEPT
 from xds.cache.cursor import Cursor, States, merged
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
@@ -38,6 +39,7 @@ class State:
         behind: ClusterLoadAssignments to be sent again because their cluster was sent.
         settled: names confirmed since the observer heard last.
         foreign: names that the client reported in a version of which nothing is known.
+        caught: names that were refused before they were sent.
         strays: listeners that stay until an operator's word; the fleet's, shared by its streams.
     """
 
@@ -56,6 +58,7 @@ class State:
     behind: set[str] = field(default_factory=set)
     settled: list[Key] = field(default_factory=list)
     foreign: set[Key] = field(default_factory=set)
+    caught: set[Key] = field(default_factory=set)
     strays: AbstractSet[Key] = frozenset()
 
     def note_unknown(self, keys: Iterable[Key]) -> None:
@@ -85,7 +88,11 @@ class State:
         if rejection is None:
             return None
         wanted = self.cursor.base.get(key)
-        return rejection if rejection.version == (wanted.version if wanted else "") else None
+        if rejection.version != (wanted.version if wanted else ""):
+            return None
+        if wanted is not None and not wanted.fault and rejection.message.startswith(UNKEPT):
+            return None  # an earlier process knew other constraints; no client has seen it
+        return rejection
 
     def last_good(self, key: Key, rejection: Rejection) -> Resource | None:
         """Gives what is served instead of a refused version, if that still has what it needs."""
@@ -158,6 +165,7 @@ class State:
         pending = self.cursor.pending.get(key)
         if pending is None:
             return
+        pending.telling = not (pending.nonce and any(same(one, resource) for one in pending.states))
         pending.sent, pending.nonce, pending.then = resource, nonce, 0
         pending.exact = same(resource, self.cursor.base.get(key))
         self.cursor.hold(key, merged((*pending.states, resource)))

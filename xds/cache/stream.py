@@ -7,12 +7,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xds.cache import answers
+from xds.cache import answers, evidence
 from xds.cache.channel import Channel
 from xds.cache.client_status import ResourceStatus, Standing, status_of, statuses
 from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Left, Pending, States, merged
-from xds.cache.explain import HELD, explain, kind_of
+from xds.cache.explain import HELD, blocked_by, explain, kind_of
 from xds.cache.needs import excused
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
@@ -135,6 +135,7 @@ class NodeStream:
                 state.touch(key)
                 state.settled.append(key)
             self._cache.reported(self)
+        answers.catch_faults(state, self._refusal)
         responses = self._composer.run(now)
         self._report()
         return responses
@@ -240,6 +241,28 @@ class NodeStream:
             return f"{kind_of(key)} {key.name}: {HELD}"
         return explain(self._state, key, now)
 
+    def blocked_by(self, key: Key) -> Key | None:
+        """Gives the resource that the node refuses and for which it lacks `key`; None: none."""
+        return blocked_by(self._state, key)
+
+    def evidence_wanted(self, now: float) -> tuple[str, ...]:
+        """Gives the clusters of which the node's own word is wanted: its answers are withheld.
+
+        Ask it then, and hand what it says to `evidence`; each call replaces the one before.
+        """
+        return evidence.wanted(self._state, now)
+
+    def evidence(self, active: Mapping[str, str], warming: Mapping[str, str]) -> None:
+        """Takes what the node runs of the clusters that were asked for, read after they were.
+
+        Args:
+            active: the version of each that it uses, by name; what is not there it does not use.
+            warming: the version of each that it has and does not use yet.
+        """
+        evidence.taken(self._state, active, warming, self._refusal)
+        self._report()
+        self.on_dirty()
+
     def asked(self) -> frozenset[str]:
         """Gives the types that the client has asked for."""
         return frozenset(self._state.channels)
@@ -290,7 +313,7 @@ class NodeStream:
         del channel.flights[request.nonce]
         if request.error is None:
             self.acked_at = now
-            answers.accepted(self._state, channel, flight)
+            answers.accepted(self._state, channel, flight, self._refusal)
         else:
             answers.refused(self._state, channel, flight, request.error, now, self._refusal)
 
