@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from google.protobuf.message import Message
 
 from xds.cache.cursor import Left
+from xds.cache.former import Former
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource
 from xds.cache.snapshot import EMPTY, Own, Snapshot
@@ -20,9 +21,6 @@ _REMEMBERED = 4096
 """Nodes without a stream of which it is remembered what they hold."""
 
 
-_FORMER = 4096
-"""Replaced versions of a fleet that are remembered: a node that was away may hold them."""
-
 _Who = tuple[str, str, frozenset[str] | None]
 """Fleet, node, and the types that its stream may carry."""
 
@@ -32,7 +30,7 @@ class _Fleet:
     base: Snapshot | None = None
     variants: dict[str, Variant] = field(default_factory=dict)
     streams: list[NodeStream] = field(default_factory=list)
-    former: OrderedDict[tuple[Key, str], Resource] = field(default_factory=OrderedDict)
+    former: Former = field(default_factory=Former)
 
     def prune(self, variant: str) -> None:
         """Forgets a variant that differs in nothing any more, when no stream has to hear it."""
@@ -81,9 +79,7 @@ class SnapshotCache:
         for key in changes:
             old = base.get(key)
             if old is not None:
-                state.former[key, old.version] = old
-        while len(state.former) > _FORMER:
-            state.former.popitem(last=False)
+                state.former.add(old)
         if revision < base.revision:
             raise ValueError(f"fleet {fleet} is at revision {base.revision}, not before {revision}")
         state.base = base.with_changes(revision, changes)
@@ -164,7 +160,7 @@ class SnapshotCache:
     def former(self, fleet: str, key: Key, version: str) -> Resource | None:
         """Gives a version that was wanted before, if it is still remembered."""
         state = self._fleets.get(fleet)
-        return state.former.get((key, version)) if state else None
+        return state.former.get(key, version) if state else None
 
     def connect(
         self,
