@@ -69,8 +69,9 @@ def connections(server: Server):
 
 async def test_a_client_that_reads_nothing_holds_one_response_whatever_changes(cache, caplog):
     cache.publish("fleet", [])
+    patient = ServerOptions(write_stall=600, keepalive_interval=600, keepalive_timeout=600)
     async with (
-        await serve(cache, "127.0.0.1:0", options=ServerOptions(write_stall=600)) as server,
+        await serve(cache, "127.0.0.1:0", options=patient) as server,
         DeltaClient(f"127.0.0.1:{server.port}", node="quick") as quick,
     ):
         with open_stuck(server.port, CDS):

@@ -29,7 +29,8 @@ _Who = tuple[str, str, frozenset[str] | None]
 class _Fleet:
     base: Snapshot | None = None
     variants: dict[str, Variant] = field(default_factory=dict)
-    streams: list[NodeStream] = field(default_factory=list)
+    streams: dict[NodeStream, None] = field(default_factory=dict)
+    of_node: dict[str, list[NodeStream]] = field(default_factory=dict)
     former: Former = field(default_factory=Former)
 
     def prune(self, variant: str) -> None:
@@ -186,8 +187,10 @@ class SnapshotCache:
         who = (fleet, node.id, types)
         state = self._fleets.setdefault(fleet, _Fleet())
         left = self._left.pop(who, None)
-        for other in state.streams:
-            if other.node.id == node.id and other.types == types:
+        # Thousands of nodes may connect at once: none is looked for among all streams.
+        same_node = state.of_node.setdefault(node.id, [])
+        for other in same_node:
+            if other.types == types:
                 left = other.leave()
         stream = NodeStream(
             self,
@@ -200,7 +203,8 @@ class SnapshotCache:
             now=now,
             variant=variant,
         )
-        state.streams.append(stream)
+        state.streams[stream] = None
+        same_node.append(stream)
         if self.observer is not None:
             self.observer.opened(stream)
         return stream
@@ -210,15 +214,18 @@ class SnapshotCache:
         fleet, node = self._fleets[stream.fleet], stream.node.id
         if stream not in fleet.streams:
             return
-        fleet.streams.remove(stream)
+        del fleet.streams[stream]
         fleet.prune(stream.variant)
-        others = [other for other in fleet.streams if other.node.id == node]
+        others = fleet.of_node[node]
+        others.remove(stream)
         if all(other.types != stream.types for other in others):
             self._left[stream.fleet, node, stream.types] = stream.leave()
             while len(self._left) > _REMEMBERED:
                 self._left.popitem(last=False)
-        if not others and not self._rejected.get((stream.fleet, node)):
-            self._rejected.pop((stream.fleet, node), None)
+        if not others:
+            del fleet.of_node[node]
+            if not self._rejected.get((stream.fleet, node)):
+                self._rejected.pop((stream.fleet, node), None)
         if fleet.base is None and not fleet.streams:
             del self._fleets[stream.fleet]
         if self.observer is not None:

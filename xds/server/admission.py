@@ -31,6 +31,11 @@ class Admission:
         self._waiting: OrderedDict[Place, None] = OrderedDict()
         self._gate: asyncio.TimerHandle | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many streams wait for their turn."""
+        return len(self._waiting)
+
     def ask(self, place: Place) -> None:
         """Queues a stream, unless it waits already or its turn has come."""
         if not place.its_turn:
