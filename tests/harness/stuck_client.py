@@ -17,7 +17,8 @@ _MOST = 2**31 - 1
 _PATH = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 
 
-def _frame(kind: int, payload: bytes, *, flags: int = 0, stream: int = 0) -> bytes:
+def frame(kind: int, payload: bytes, *, flags: int = 0, stream: int = 0) -> bytes:
+    """One frame of HTTP/2."""
     return (
         struct.pack(">I", len(payload))[1:]
         + bytes((kind, flags))
@@ -44,6 +45,15 @@ def _headers() -> bytes:
     )
 
 
+GREETING = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    + frame(_SETTINGS, struct.pack(">HI", 0x4, _MOST))  # the window of each stream
+    + frame(_WINDOW_UPDATE, struct.pack(">I", _MOST - 65_535))
+    + frame(_HEADERS, _headers(), flags=_END_HEADERS, stream=1)
+)
+"""What opens a connection with one stream on it, and grants all the window that there can be."""
+
+
 def open_stuck(
     port: int, type_url: str, *, fleet: str = "fleet", node: str = "stuck"
 ) -> socket.socket:
@@ -63,14 +73,8 @@ def open_stuck(
     one = socket.socket()
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     one.connect(("127.0.0.1", port))
-    one.sendall(
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-        + _frame(_SETTINGS, struct.pack(">HI", 0x4, _MOST))  # the window of each stream
-        + _frame(_WINDOW_UPDATE, struct.pack(">I", _MOST - 65_535))
-        + _frame(_SETTINGS, b"", flags=_ACK)
-        + _frame(_HEADERS, _headers(), flags=_END_HEADERS, stream=1)
-        + _frame(_DATA, b"\0" + struct.pack(">I", len(message)) + message, stream=1)
-    )
+    data = b"\0" + struct.pack(">I", len(message)) + message
+    one.sendall(GREETING + frame(_SETTINGS, b"", flags=_ACK) + frame(_DATA, data, stream=1))
     return one
 
 
