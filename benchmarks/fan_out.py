@@ -5,9 +5,10 @@ parses the ACKs, and an asyncio server that writes frames made before to bare so
 """
 
 import asyncio
+import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -26,8 +27,6 @@ ROUNDS = 30
 WARM_UP = 3
 MEMBERS = 24
 """Endpoints of 1 KB."""
-
-Push = Callable[[int], Awaitable[None]]
 
 
 def _endpoints(version: int) -> Message:
@@ -143,6 +142,27 @@ class _Sockets:
             transport.write(data)
 
 
+@asynccontextmanager
+async def bare_process() -> AsyncIterator[tuple[int, int]]:
+    """Gives the grpc.aio floor in a process of its own: its process id and its port."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.fan_out"), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        yield process.pid, int(await process.stdout.readline())
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def _bare() -> None:
+    more_files()
+    async with AsyncExitStack() as stack:
+        print(await _Aio().start(stack), flush=True)
+        await asyncio.Event().wait()
+
+
 async def measure() -> list[Figure]:
     """Milliseconds until the last stream has the change; medians."""
     more_files()
@@ -167,3 +187,7 @@ async def measure() -> list[Figure]:
         middle(f"{what}, all delivered; floor grpc.aio", product, budget="< 80 ms", floor=aio),
         middle(f"{what}, all delivered; floor sockets", product, budget="< 80 ms", floor=raw),
     ]
+
+
+if __name__ == "__main__":
+    asyncio.run(_bare())

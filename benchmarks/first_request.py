@@ -1,4 +1,4 @@
-"""Asks a port until it answers 200, from a process of its own: `python -m benchmarks.first_request`.
+"""Asks a port until it answers 200, from a process: `python -m benchmarks.first_request`.
 
 Each line of its input is a port; for each it prints when the first 200 was there, on the clock of
 `time.perf_counter`, which on Linux is one clock for all processes.

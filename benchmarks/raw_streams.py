@@ -1,7 +1,7 @@
 """Many delta streams that cost little: HTTP/2 by hand, from a process of their own.
 
-`python -m benchmarks.raw_streams PORT STREAMS FLEET`. Every stream has a connection of its own and
-does what Envoy does: clusters, their endpoints, an ACK for every response. It prints `ready` when
+`python -m benchmarks.raw_streams PORT STREAMS FLEET PREFIX`. Every stream has a connection of its
+own and does what Envoy does: clusters, their endpoints, an ACK for every response. It prints `ready` when
 all have all; from then on, whenever all have been sent one more response, when the first and the
 last of them came, on the clock of `time.perf_counter`.
 """
@@ -32,8 +32,10 @@ _FRAME = 16_384
 class RawStreams:
     """The process, for a benchmark."""
 
-    def __init__(self, port: int, streams: int, *, fleet: str = "fleet") -> None:
-        self._arguments = (str(port), str(streams), fleet)
+    def __init__(
+        self, port: int, streams: int, *, fleet: str = "fleet", prefix: str = "raw"
+    ) -> None:
+        self._arguments = (str(port), str(streams), fleet, prefix)
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
@@ -153,12 +155,12 @@ class _Stream:
 
 def main() -> None:
     """Opens the streams and serves them until killed."""
-    port, count, fleet = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    port, count, (fleet, prefix) = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     more_files()
     selector = selectors.DefaultSelector()
     streams = []
     for number in range(count):
-        stream = _Stream(port, Node(id=f"raw-{number}", cluster=fleet))
+        stream = _Stream(port, Node(id=f"{prefix}-{number}", cluster=fleet))
         selector.register(stream.socket, selectors.EVENT_READ, stream)
         streams.append(stream)
     while not all(stream.ready for stream in streams):
