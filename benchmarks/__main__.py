@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import logging
 import platform
 import sys
 from pathlib import Path
+
+import structlog
 
 from benchmarks import (
     at_scale,
@@ -35,6 +38,10 @@ BENCHMARKS = {
 
 def main() -> None:
     """Measures what is named, or all; figures come from one run on a machine that may be noisy."""
+    quiet = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(
+        wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+    )
     figures = []
     wanted = sys.argv[1:] or list(BENCHMARKS)
     if unknown := [name for name in wanted if name not in BENCHMARKS]:

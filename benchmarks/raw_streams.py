@@ -1,9 +1,9 @@
 """Many delta streams that cost little: HTTP/2 by hand, from a process of their own.
 
 `python -m benchmarks.raw_streams PORT STREAMS FLEET PREFIX`. Every stream has a connection of its
-own and does what Envoy does: clusters, their endpoints, an ACK for every response. It prints `ready` when
-all have all; from then on, whenever all have been sent one more response, when the first and the
-last of them came, on the clock of `time.perf_counter`.
+own and does what Envoy does: clusters, their endpoints, an ACK for every response. It prints
+`ready` when all have all; from then on, whenever all have been sent one more response, when the
+first and the last of them came, on the clock of `time.perf_counter`.
 """
 
 import asyncio
