@@ -1,6 +1,6 @@
 """The whole product with 10,000 pools of 10 members: its start, its memory, one change.
 
-A store is filled, `tidegate serve` runs on it as a process of its own, and raw delta streams
+A store is filled, with all of it confirmed, `tidegate serve` runs on it as a process of its own, and raw delta streams
 subscribe to all of it. One with 100 pools runs beside it: one change there is the floor of one
 change among 10,000.
 """
@@ -13,13 +13,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from sqlalchemy import update
+
 from benchmarks import fan_out
 from benchmarks.figures import Figure, middle
 from benchmarks.raw_streams import RawStreams
 from lbaas.model.capabilities import EVERYTHING
 from lbaas.model.enums import LbMethod, Protocol
 from lbaas.model.objects import Fleet, Member, Pool
-from lbaas.store import fleets, members, placements, pools, quotas
+from lbaas.store import fleets, members, placements, pools, quotas, tables
 from lbaas.store.store import Store
 from lbaas.store.transaction import Transaction
 from lbaas.v1 import member_service_pb2
@@ -71,7 +73,14 @@ async def _fill(folder: Path, count: int) -> None:
     for start in range(0, count, AT_ONCE):
         numbers = range(start, min(count, start + AT_ONCE))
         await store.write(lambda tx, numbers=numbers: add(tx, numbers))
+    await store.write(_settle)
     await store.close()
+
+
+def _settle(tx: Transaction) -> None:
+    """Notes that nodes have confirmed all, as in a store that has served."""
+    for table in (tables.pools, tables.members):
+        tx.connection.execute(update(table).values(live_rev=table.c.spec_rev))
 
 
 def _member(number: int, which: int) -> Member:
@@ -98,11 +107,11 @@ async def _product(folder: Path, count: int) -> AsyncIterator[tuple[ControlPlane
 
 async def _change(client: Client, streams: RawStreams, number: int, weight: int) -> float:
     """Milliseconds from the call that changes a member to the endpoints on a stream."""
-    update = member_service_pb2.UpdateMemberRequest()
-    update.member.name = f"{_name(number)}/members/m0"
-    update.member.weight = weight
+    request = member_service_pb2.UpdateMemberRequest()
+    request.member.name = f"{_name(number)}/members/m0"
+    request.member.weight = weight
     began = time.perf_counter()
-    await client.members.UpdateMember(update)
+    await client.members.UpdateMember(request)
     _, last = await streams.delivered()
     return 1000 * (last - began)
 
