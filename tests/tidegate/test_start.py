@@ -34,7 +34,8 @@ async def test_while_the_store_is_slow_no_node_is_answered_and_then_with_everyth
         await client.pool("acme", "web")
 
         async def placed():
-            return list(plane.cache.snapshot("edge").of_type(CDS))
+            snapshot = plane.cache.snapshot("edge")
+            return snapshot and list(snapshot.of_type(CDS))
 
         before = await until(placed, within=20, what="the pool's cluster")
     async with contextlib.AsyncExitStack() as stack:

@@ -6,10 +6,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from google.protobuf.message import Message
-
 from xds.cache.cursor import Left
 from xds.cache.former import Former
+from xds.cache.published import Publishable, resources_of
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource
 from xds.cache.snapshot import EMPTY, Own, Snapshot
@@ -63,6 +62,7 @@ class SnapshotCache:
         self._rejected: dict[tuple[str, str], dict[Key, Rejection]] = {}
         self._left: OrderedDict[_Who, Left] = OrderedDict()
         self._turn = 0
+        self._opened = 0
 
     def advance(self, fleet: str, revision: int, changes: Mapping[Key, Resource | None]) -> None:
         """Applies changes to a fleet's snapshot; the first call loads it, even if empty.
@@ -87,17 +87,22 @@ class SnapshotCache:
         for stream in state.streams:
             stream.on_dirty()
 
-    def publish(self, fleet: str, messages: Iterable[Message]) -> int:
-        """Makes `messages` all that a fleet holds.
+    def publish(self, fleet: str, messages: Iterable[Publishable]) -> int:
+        """Makes `messages` all that a fleet holds; only what differs from before is sent.
 
         Args:
             fleet: the fleet.
-            messages: Envoy messages: clusters, endpoints, listeners, routes, ...
+            messages: clusters, endpoints, listeners, routes, secrets, runtime layers, ...: messages
+                of xds-protos or envoy-data-plane, or (type URL, name, the message's bytes).
 
         Returns:
             The revision; that of before if nothing is different.
+
+        Raises:
+            TypeError: something is no message.
+            ValueError: something has no name, or the name of another of its type.
         """
-        wanted = {resource.key: resource for resource in map(Resource.of, messages)}
+        wanted = resources_of(messages)
         current = self.snapshot(fleet)
         changes: dict[Key, Resource | None] = {}
         for type_url in current.types() if current else ():
@@ -192,6 +197,12 @@ class SnapshotCache:
         for other in same_node:
             if other.types == types:
                 left = other.leave()
+        rejected: dict[Key, Rejection] = {}
+        if node.is_grpc:
+            left = None  # what another stream of this id holds, or refused, says nothing
+        else:
+            rejected = self._rejected.setdefault(who[:2], {})
+        self._opened += 1
         stream = NodeStream(
             self,
             fleet=fleet,
@@ -199,8 +210,9 @@ class SnapshotCache:
             delta=delta,
             types=types,
             left=left,
-            rejected=self._rejected.setdefault(who[:2], {}),
+            rejected=rejected,
             now=now,
+            number=self._opened,
             variant=variant,
         )
         state.streams[stream] = None
@@ -218,7 +230,8 @@ class SnapshotCache:
         fleet.prune(stream.variant)
         others = fleet.of_node[node]
         others.remove(stream)
-        if all(other.types != stream.types for other in others):
+        remembered = not stream.node.is_grpc
+        if remembered and all(other.types != stream.types for other in others):
             self._left[stream.fleet, node, stream.types] = stream.leave()
             while len(self._left) > _REMEMBERED:
                 self._left.popitem(last=False)
@@ -230,6 +243,11 @@ class SnapshotCache:
             del self._fleets[stream.fleet]
         if self.observer is not None:
             self.observer.closed(stream)
+
+    @property
+    def fleets(self) -> Sequence[str]:
+        """The fleets that are loaded or have streams, sorted."""
+        return sorted(self._fleets)
 
     def streams(self, fleet: str) -> Sequence[NodeStream]:
         """Gives a fleet's streams, oldest first; of a node's streams the newest counts."""

@@ -52,10 +52,14 @@ class Batch:
 
 
 class Composer:
-    """Makes the responses of one stream."""
+    """Makes the responses of one stream.
 
-    def __init__(self, state: State) -> None:
+    Its nonces begin with the stream's number: those of another stream mean nothing (rule 10).
+    """
+
+    def __init__(self, state: State, stream: int) -> None:
         self._state = state
+        self._stream = stream
         self._nonce = 0
 
     def run(self, now: float) -> list[Response]:
@@ -200,7 +204,7 @@ class Composer:
     ) -> Iterator[Response]:
         state = self._state
         self._nonce += 1
-        nonce = f"{self._nonce:x}"
+        nonce = f"{self._stream:x}.{self._nonce:x}"
         channel.owed = False
         channel.flights[nonce] = Flight(nonce, now, dict(batch.entries), kept or {})
         changed = [resource for resource in batch.entries.values() if resource is not None]
@@ -215,6 +219,7 @@ class Composer:
             if state.delta
             else (),
             version=total(resources),
+            missing=self._missing(channel, resources),
         )
         if channel.type_url == CLUSTER:
             again = [resource for resource in (kept or {}).values() if resource is not None]
@@ -228,6 +233,17 @@ class Composer:
         elif channel.type_url == LISTENER:
             for listener in changed:
                 self._promise_routes(listener)
+
+    def _missing(self, channel: Channel, full: list[Resource]) -> tuple[str, ...]:
+        """Gives the names of which a full set says that there is nothing of them.
+
+        That a name is absent is no answer for a gRPC client: it waits 15 s for one (grpcio 1.85).
+        """
+        subscription = channel.subscription
+        if self._state.delta or channel.type_url not in FULL_SETS or subscription.wildcard:
+            return ()
+        there = {resource.key.name for resource in full}
+        return tuple(sorted(name for name in subscription.names if name not in there))
 
     def _endpoints_behind(self, cluster: Resource) -> None:
         """Rule 42: endpoints follow every cluster that is sent, changed themselves or not.

@@ -28,6 +28,9 @@ class ServerOptions:
         stop_spread: seconds over which the streams end when the server stops, in random order;
             less with few streams.
         grace: seconds that streams have to end, once told, when the server stops.
+        client_status: whether CSDS is offered, which tells all fleets' configuration to whoever may
+            connect; a certificate says nothing of who that is yet. None: where only this machine
+            can connect (loopback, unix sockets).
     """
 
     keepalive_interval: float = 10.0
@@ -43,6 +46,7 @@ class ServerOptions:
     first_answer_hold: float = 1.0
     stop_spread: float = 1.0
     grace: float = 5.0
+    client_status: bool | None = None
 
     def channel_arguments(self) -> list[tuple[str, int]]:
         """Gives gRPC's arguments for a server made of these options."""

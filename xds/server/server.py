@@ -1,11 +1,4 @@
-"""The xDS server: aggregated discovery over grpc.aio, delta and state of the world.
-
-A server for a fleet of Envoys in a few lines::
-
-    cache = SnapshotCache()
-    cache.publish("edge", [cluster, endpoints, listener, route])  # Envoy's own messages
-    server = await serve(cache, "127.0.0.1:18000")
-"""
+"""The xDS server over grpc.aio: ADS and the single-type services, delta and state of the world."""
 
 from __future__ import annotations
 
@@ -14,22 +7,24 @@ import ipaddress
 import logging
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Self
 
 import grpc
 
 from xds.cache import NodeInfo, SnapshotCache
+from xds.server import client_status
 from xds.server.admission import Admission
-from xds.server.ads_stream import DELTA, STATE_OF_THE_WORLD, AdsStream, Context, Dialect, End
 from xds.server.connections import cut
 from xds.server.errors import AddressNotBound, UnsafeAddress
+from xds.server.for_operators import HealthChecks, add_for_operators
 from xds.server.options import ServerOptions
-from xds.server.traffic import Traffic
+from xds.server.services import AGGREGATED, NOT_POLLED, NOT_SEPARATE, SINGLE_TYPE, Service
+from xds.server.stream import DELTA, STATE_OF_THE_WORLD, Context, Dialect, DiscoveryStream, End
+from xds.server.traffic import Totals
 
 _log = logging.getLogger(__name__)
 
-_SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _DEFAULTS = ServerOptions()
 
 
@@ -50,8 +45,8 @@ def departures(
     return [within * chance() for _ in range(count)]
 
 
-class AdsService:
-    """The aggregated discovery service, to be added to a grpc.aio server.
+class DiscoveryService:
+    """The discovery services, aggregated and of single types, to be added to a grpc.aio server.
 
     Attributes:
         traffic: what went over all streams, those that ended included.
@@ -63,33 +58,50 @@ class AdsService:
         *,
         options: ServerOptions = _DEFAULTS,
         fleet_of: Callable[[NodeInfo], str] = cluster_of,
+        aggregated_only: bool = False,
     ) -> None:
-        self.traffic = Traffic()
+        self.traffic = Totals()
         self._cache = cache
         self._options = options
         self._fleet_of = fleet_of
+        self._aggregated_only = aggregated_only
         self._admission = Admission(
             at_once=options.first_answers,
             per_second=options.first_answers_per_second,
             hold=options.first_answer_hold,
         )
-        self._streams: set[AdsStream] = set()
+        self._streams: set[DiscoveryStream] = set()
         self._stopping = False
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Registers both forms of the service.
+        """Registers all services, each in both forms.
 
         Messages stay bytes: grpcio's own deserialiser tells the client what Python said about a
         malformed one (measured), and resources are serialised already.
         """
-        handlers = {
-            "DeltaAggregatedResources": self._handler(DELTA),
-            "StreamAggregatedResources": self._handler(STATE_OF_THE_WORLD),
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
+        server.add_generic_rpc_handlers(
+            [
+                grpc.method_handlers_generic_handler(service.name, self._handlers(service))
+                for service in (AGGREGATED, *SINGLE_TYPE)
+            ]
+        )
+
+    def _handlers(self, service: Service) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        if service.type_url and self._aggregated_only:
+            refused = grpc.stream_stream_rpc_method_handler(_unimplemented(NOT_SEPARATE))
+            handlers = {service.delta: refused, service.stream: refused}
+        else:
+            handlers = {
+                service.delta: self._handler(DELTA, service.type_url),
+                service.stream: self._handler(STATE_OF_THE_WORLD, service.type_url),
+            }
+        if service.fetch:
+            polled = grpc.unary_unary_rpc_method_handler(_unimplemented(NOT_POLLED))
+            handlers[service.fetch] = polled
+        return handlers
 
     @property
-    def streams(self) -> tuple[AdsStream, ...]:
+    def streams(self) -> tuple[DiscoveryStream, ...]:
         """The streams that are open now."""
         return tuple(self._streams)
 
@@ -110,13 +122,14 @@ class AdsService:
             loop.call_later(after, stream.end, grpc.StatusCode.UNAVAILABLE, reason)
         return max(times, default=0.0)
 
-    def _handler(self, dialect: Dialect) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def _handler(self, dialect: Dialect, type_url: str) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def serve_stream(_requests: object, context: Context) -> None:
             if self._stopping:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "this server is stopping")
-            stream = AdsStream(
+            stream = DiscoveryStream(
                 self._cache,
                 dialect,
+                type_url=type_url,
                 options=self._options,
                 admission=self._admission,
                 fleet_of=self._fleet_of,
@@ -149,6 +162,13 @@ class AdsService:
                 cut(peer)
 
 
+def _unimplemented(reason: str) -> Callable[[object, Context], Awaitable[None]]:
+    async def refuse(_request: object, context: Context) -> None:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, reason)
+
+    return refuse
+
+
 class Server:
     """A running xDS server; as an async context manager it stops at the end.
 
@@ -158,15 +178,22 @@ class Server:
     """
 
     def __init__(
-        self, server: grpc.aio.Server, service: AdsService, *, port: int, grace: float
+        self,
+        server: grpc.aio.Server,
+        service: DiscoveryService,
+        *,
+        checks: HealthChecks,
+        port: int,
+        grace: float,
     ) -> None:
         self.port = port
         self.service = service
         self._server = server
+        self._checks = checks
         self._grace = grace
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> Totals:
         """What went over all streams since the start."""
         return self.service.traffic
 
@@ -178,6 +205,7 @@ class Server:
 
     async def stop(self) -> None:
         """Ends the streams with UNAVAILABLE, then the server."""
+        await self._checks.enter_graceful_shutdown()
         told = self.service.end_streams("this server is stopping; keep what you have and reconnect")
         await self._server.stop(told + self._grace)
 
@@ -188,6 +216,7 @@ async def serve(
     *,
     options: ServerOptions = _DEFAULTS,
     fleet_of: Callable[[NodeInfo], str] | None = None,
+    aggregated_only: bool = False,
     credentials: grpc.ServerCredentials | None = None,
 ) -> Server:
     """Starts an xDS server.
@@ -198,6 +227,8 @@ async def serve(
             is its owner's alone (mode 0600).
         options: limits and times.
         fleet_of: which fleet a node belongs to; by default its `node.cluster`.
+        aggregated_only: ADS alone; the services of a single type answer UNIMPLEMENTED. For whoever
+            needs the order across types, or one stream that speaks for its node.
         credentials: TLS; without them only loopback and unix sockets are listened on.
 
     Returns:
@@ -213,8 +244,15 @@ async def serve(
             "configuration; listen on 127.0.0.1, [::1] or unix:..., or give TLS credentials"
         )
     server = grpc.aio.server(options=options.channel_arguments())
-    service = AdsService(cache, options=options, fleet_of=fleet_of or cluster_of)
+    service = DiscoveryService(
+        cache, options=options, fleet_of=fleet_of or cluster_of, aggregated_only=aggregated_only
+    )
     service.add_to(server)
+    services = [each.name for each in (AGGREGATED, *(() if aggregated_only else SINGLE_TYPE))]
+    if offers_client_status(address, options):
+        client_status.ClientStatusService(cache).add_to(server)
+        services.append(client_status.SERVICE)
+    checks = await add_for_operators(server, services)
     try:
         port = _bind(server, address, credentials)
     except RuntimeError as error:
@@ -222,7 +260,7 @@ async def serve(
         raise AddressNotBound(f"cannot listen on {address!r}: {error}") from error
     await server.start()
     unix = address.startswith("unix:")
-    return Server(server, service, port=0 if unix else port, grace=options.grace)
+    return Server(server, service, checks=checks, port=0 if unix else port, grace=options.grace)
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
@@ -234,6 +272,11 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
         return server.add_secure_port(address, credentials)
     finally:
         os.umask(mask)
+
+
+def offers_client_status(address: str, options: ServerOptions) -> bool:
+    """Whether a server on an address offers CSDS: see `ServerOptions.client_status`."""
+    return is_loopback(address) if options.client_status is None else options.client_status
 
 
 def is_loopback(address: str) -> bool:

@@ -17,7 +17,7 @@ from xds.cache import NodeInfo, NodeStream, Request, Response, SnapshotCache
 from xds.server.admission import Admission, Place
 from xds.server.framing import Malformed, read_delta, read_sotw, write_delta, write_sotw
 from xds.server.options import ServerOptions
-from xds.server.traffic import Traffic
+from xds.server.traffic import Totals, Traffic
 
 _log = logging.getLogger(__name__)
 
@@ -30,12 +30,12 @@ class Dialect:
 
     Attributes:
         delta: whether it is the incremental one.
-        read: bytes to a request and the node that it may carry.
+        read: bytes, and the stream's only type if it has one, to a request and the node in it.
         write: a response to bytes.
     """
 
     delta: bool
-    read: Callable[[bytes], tuple[Request, NodeInfo | None]]
+    read: Callable[[bytes, str], tuple[Request, NodeInfo | None]]
     write: Callable[[Response], bytes]
 
 
@@ -56,10 +56,11 @@ class End:
     reason: str
 
 
-class AdsStream:
-    """Serves one aggregated stream from its first message to its end.
+class DiscoveryStream:
+    """Serves one stream, aggregated or of a single type, from its first message to its end.
 
     Attributes:
+        type_url: the one type that it carries; empty: all (ADS).
         traffic: what went over it.
         node: who the client says it is; None before its first message.
         core: its subscriptions and what it holds; None before its first message.
@@ -71,11 +72,13 @@ class AdsStream:
         cache: SnapshotCache,
         dialect: Dialect,
         *,
+        type_url: str,
         options: ServerOptions,
         admission: Admission,
         fleet_of: Callable[[NodeInfo], str],
-        total: Traffic,
+        total: Totals,
     ) -> None:
+        self.type_url = type_url
         self.traffic = Traffic()
         self.node: NodeInfo | None = None
         self.core: NodeStream | None = None
@@ -116,7 +119,7 @@ class AdsStream:
 
     def _open(self, first: bytes) -> None:
         """Opens the stream in the cache with what the first message says (rules 1, 2, 8)."""
-        request, node = self._dialect.read(first)
+        request, node = self._dialect.read(first, self.type_url)
         if node is None or not node.id:
             raise Malformed("the first request of a stream carries the node, with its id")
         fleet = self._fleet_of(node)
@@ -127,6 +130,7 @@ class AdsStream:
             node=node,
             delta=self._dialect.delta,
             now=self._clock(),
+            types=frozenset({self.type_url}) if self.type_url else None,
             variant=node.id,  # what is this node's own, if there is anything
         )
         core.on_dirty = self._wake.set
@@ -136,6 +140,10 @@ class AdsStream:
     def _receive(self, core: NodeStream, request: Request) -> None:
         self.traffic.requests += 1
         self._total.requests += 1
+        if request.error is not None and request.nonce and core.revision:
+            of_type = self._total.of(core.fleet, request.type_url)
+            for traffic in (self.traffic, self._total, of_type):
+                traffic.nacks += 1
         core.receive(request, self._clock())
         self._wake.set()
 
@@ -153,7 +161,7 @@ class AdsStream:
             if self.core is None:
                 self._open(data)
             else:
-                request, _ = self._dialect.read(data)
+                request, _ = self._dialect.read(data, self.type_url)
                 self._receive(self.core, request)
         self.end(grpc.StatusCode.OK, "")
 
@@ -187,7 +195,8 @@ class AdsStream:
                 self.end(grpc.StatusCode.OK, "")
                 return True
             counts = (len(response.resources), len(response.removed), len(data))
-            for traffic in (self.traffic, self._total):
+            of_type = self._total.of(self.core.fleet if self.core else "", response.type_url)
+            for traffic in (self.traffic, self._total, of_type):
                 traffic.sent(resources=counts[0], removals=counts[1], size=counts[2])
         return bool(responses)
 
