@@ -1,6 +1,6 @@
 """The whole product with 10,000 pools of 10 members: its start, its memory, one change.
 
-A store is filled, with all of it confirmed; `tidegate serve` runs on it as a process of its own, and
+A store is filled, with all of it confirmed; `tidegate serve` runs on it in a process of its own;
 raw delta streams subscribe to all of it. One with 100 pools runs beside it: one change there is
 the floor of one change among 10,000.
 """
