@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
@@ -124,7 +125,9 @@ async def test_a_stream_without_window_is_closed_though_its_connection_answers_p
 async def test_a_connection_with_another_stream_that_reads_is_not_cut(cache):
     cache.publish("fleet", [])
     async with (
-        await serve(cache, "127.0.0.1:0", options=QUICK) as server,
+        await serve(
+            cache, "127.0.0.1:0", options=ServerOptions(write_stall=3, status_stall=0.2)
+        ) as server,
         DeltaClient(f"127.0.0.1:{server.port}", node="slow") as slow,
     ):
         quick = DeltaClient(slow._address, node="quick").over(slow)
@@ -133,9 +136,20 @@ async def test_a_connection_with_another_stream_that_reads_is_not_cut(cache):
             await stream.take(CDS)
         first, second = server.service.streams
         assert first.peer == second.peer
+        finish, finished = server.service._finish, asyncio.Event()
+
+        async def noted(context, end):
+            try:
+                await finish(context, end)
+            finally:
+                finished.set()
+
+        server.service._finish = noted
         cache.publish("fleet", [cluster(30 * MIB)])
         assert len((await quick.take(CDS, within=20)).resources) == 1
-        await eventually(lambda: nodes(server) == ["quick"])
+        async with asyncio.timeout(20):
+            await finished.wait()  # the status did not go out
+        assert nodes(server) == ["quick"]
         cache.publish("fleet", [resources.cluster("small")])
         assert [one.name for one in (await quick.take(CDS, within=20)).resources] == ["small"]
         quick._call.cancel()
@@ -144,15 +158,27 @@ async def test_a_connection_with_another_stream_that_reads_is_not_cut(cache):
 @pytest.mark.parametrize("stalled", [True, False])
 async def test_stuck_first_answers_do_not_keep_out_the_others(stalled, cache):
     cache.publish("fleet", [cluster(8 * MIB)])
-    options = ServerOptions(first_answers=2, first_answer_hold=0.2, write_stall=600)
-    async with await serve(cache, "127.0.0.1:0", options=options) as server:
-        stuck = [open_stuck(server.port, CDS, node=f"s{number}") for number in range(4 * stalled)]
-        await eventually(lambda: len(server.service.streams) == len(stuck))
+    options = ServerOptions(
+        first_answers=2,
+        first_answer_hold=1.0,
+        write_stall=600,
+        keepalive_interval=600,
+        keepalive_timeout=600,
+    )
+    async with (
+        await serve(cache, "127.0.0.1:0", options=options) as server,
+        AsyncExitStack() as stack,
+    ):
+        stuck = [
+            stack.enter_context(open_stuck(server.port, CDS, node=f"s{number}"))
+            for number in range(4 * stalled)
+        ]
+        await eventually(lambda: len(nodes(server)) == len(stuck))
+        if stalled:
+            await eventually(lambda: server.service._admission.waiting == 2)  # behind two of them
         async with DeltaClient(f"127.0.0.1:{server.port}", node="quick") as quick:
             await quick.send(CDS)
             assert len((await quick.take(CDS, within=20)).resources) == 1
-        for one in stuck:
-            one.close()
 
 
 async def paused(port: int):
