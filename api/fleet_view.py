@@ -12,7 +12,7 @@ from typing import Protocol
 
 from lbaas.model.enums import NodeState, ResourceState
 from lbaas.model.health import Health
-from lbaas.model.objects import Capabilities, Fleet, NodeView
+from lbaas.model.objects import Capabilities, Fleet, HeldRemovals, NodeView
 from lbaas.model.reports import Traffic
 from lbaas.model.status import Progress
 
@@ -82,6 +82,17 @@ class TrafficView:
     members: Mapping[str, Traffic] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a fleet's canary has still to try: at most 256 names of Envoy resources.
+
+    `node` is the canary's name; "" if the fleet has none, or no node of it counts.
+    """
+
+    node: str = ""
+    held: tuple[str, ...] = ()
+
+
 class FleetView(Protocol):
     """The fleet side as the API sees it."""
 
@@ -102,6 +113,14 @@ class FleetView(Protocol):
 
     def connected(self, fleet: str) -> int:
         """Gives how many nodes of the fleet are connected now."""
+        ...
+
+    def held_removals(self, fleet: str) -> HeldRemovals | None:
+        """Gives the removals that wait for an operator's word; None: there are none."""
+        ...
+
+    def trial(self, fleet: str) -> Trial:
+        """Gives which node of the fleet is given changes first, and what the others wait for."""
         ...
 
     def resources(self, pool: str) -> Sequence[ResourceView]:

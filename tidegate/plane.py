@@ -11,8 +11,10 @@ from api.server import serve_api
 from lbaas.model.rules import AddressPolicy
 from lbaas.store import nodes as stored_nodes
 from lbaas.store import rejections as stored_rejections
+from lbaas.store import tombstones as stored_tombstones
 from lbaas.store.store import Store
 from tidegate.agents.hub import AgentHub
+from tidegate.canary import Canaries
 from tidegate.config import Settings
 from tidegate.drains import Drains
 from tidegate.feedback import Feedback
@@ -26,10 +28,12 @@ from tidegate.pace import Pace
 from tidegate.placing import Placing
 from tidegate.proxyless import Proxyless, snapshot_of
 from tidegate.reconcile import Reconcile
+from tidegate.removals import Withholding
 from tidegate.rendering import Renderings
 from tidegate.sockets import refuse_taken
 from tidegate.watcher import StreamWatcher
 from xds.cache.cache import SnapshotCache
+from xds.cache.guard import RemovalGuard
 from xds.server import Server, serve
 from xds.translate import BUILT
 
@@ -68,7 +72,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
     async with AsyncExitStack() as closing:
         store = await Store.open(settings.database, built=BUILT, address_policy=policy)
         closing.push_async_callback(store.close)
-        cache = SnapshotCache()
+        cache = SnapshotCache(guard=RemovalGuard())
         renderings = Renderings()
         nodes = NodeRegister(lost_after=settings.lost_after.total_seconds())
         feedback = Feedback(store, cache, renderings, nodes)
@@ -78,8 +82,21 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
 
         agents = AgentHub(store, nodes, known=known, save=feedback.save)
         limits = Limits(cache, nodes)
+        withholding = Withholding(cache)
+        canaries = Canaries(cache, nodes, fleets=lambda: placing.fleets, save=feedback.save)
+        canaries.on_spread = feedback.spread
         pace = Pace(cache)
-        view = StreamsFleetView(cache, renderings, feedback, nodes, agents, limits, pace)
+        view = StreamsFleetView(
+            cache,
+            renderings,
+            feedback,
+            nodes,
+            agents,
+            limits=limits,
+            canaries=canaries,
+            pace=pace,
+            withholding=withholding,
+        )
         agents.assessment.refusals = view.refusals
         placing = Placing(
             store, offered=view.effective, live_nodes=nodes.connected, serving=view.serving
@@ -100,7 +117,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             renderings,
             feedback,
             placing,
-            followers=(limits, drains, moves, agents, pace, proxyless),
+            followers=(canaries, limits, drains, moves, agents, pace, proxyless),
         )
         feedback.on_lost = agents.on_ability = reconcile.retry_unplaced
         nodes.on_counted.append(lambda _: reconcile.retry_unplaced())
@@ -108,8 +125,11 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             feedback, limits, pace, proxyless, nodes_changed=reconcile.retry_unplaced
         )
         nodes.restore(await store.read(stored_nodes.all))
-        feedback.restore(await store.read(stored_rejections.all))
+        feedback.restore(
+            await store.read(stored_rejections.all), await store.read(stored_tombstones.all)
+        )
         await reconcile.load()
+        feedback.doubt_unsettled()
         await agents.load()
         closing.push_async_callback(agents.ledger.flush)
         closing.push_async_callback(feedback.flush)
@@ -137,6 +157,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
                 tasks.create_task(feedback.run()),
                 tasks.create_task(feedback.watch_nodes()),
                 tasks.create_task(limits.run()),
+                tasks.create_task(canaries.run()),
                 tasks.create_task(drains.run()),
                 tasks.create_task(moves.run()),
                 tasks.create_task(agents.run()),

@@ -195,7 +195,9 @@ class Fleet:
 
     `capabilities` None: whatever Tidegate can build. `project` "": shared between all.
     `vip_ranges` are CIDRs; empty: VIPs must name their address, any is allowed.
-    `max_pools` 0: no limit. `pools` counts what the fleet carries.
+    `max_pools` 0: no limit. `pools` counts what the fleet carries. `canary`: a change goes to one
+    node first, and to the others when that has confirmed it. `removals_allowed_rev` is the
+    revision of an operator's last word that removals which were withheld may go.
     """
 
     name: str
@@ -205,12 +207,39 @@ class Fleet:
     project: str = ""
     vip_ranges: tuple[str, ...] = ()
     max_pools: int = 0
+    canary: bool = False
     draining: bool = False
     display_name: str = ""
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     pools: int = 0
+    removals_allowed_rev: int = 0
     record: Record = field(default_factory=Record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRemovals:
+    """Listeners of a fleet that should go, that nobody is known to have asked for, and that stay.
+
+    `count` of them wait `since` then for an operator's word.
+    """
+
+    count: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """A resource that a node of a fleet may hold though it does not say so.
+
+    `fleet` is the fleet's name. `rev`: the revision of the fleet's snapshot that removed it, or
+    changed it last; a node that is in step with that is rid of it, or holds what is wanted.
+    """
+
+    fleet: str
+    type_url: str
+    resource: str
+    rev: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +249,7 @@ class Node:
     `joined_rev` is the revision at which it joined; it counts once it is in step with that.
     `counted` is kept over a restart of the control plane, until the node has been gone 30 s.
     `agent`: an agent has reported for it; `ping`: that agent can send ICMP echo requests.
+    `canary`: it is given its fleet's changes first.
     """
 
     name: str
@@ -229,6 +259,7 @@ class Node:
     last_seen: datetime = EPOCH
     agent: bool = False
     ping: bool = False
+    canary: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +278,7 @@ class NodeView:
     pending: tuple[str, ...]
     last_seen: datetime
     agent: "AgentView | None" = None
+    canary: bool = False
     lag: timedelta | None = None
     overdue: str = ""
 
@@ -285,7 +317,8 @@ class Rejection:
 
     `node` is the node's resource name. `objects` are the names it is attributed to, each with
     the `spec_rev` that was refused: a newer spec_rev puts the rejection out of force.
-    `last_good` holds the bytes that the node goes on serving ("" bytes: none).
+    `last_good` holds the bytes that the node goes on serving ("" bytes: none). `alone`: the node is
+    its fleet's canary, and no other node was given that version.
     """
 
     fleet: str
@@ -299,6 +332,7 @@ class Rejection:
     last_good: bytes = b""
     last_good_version: str = ""
     translator_version: str = ""
+    alone: bool = False
 
 
 TenantObject = Pool | Member | HealthMonitor | Vip

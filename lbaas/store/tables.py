@@ -203,7 +203,14 @@ fleets = Table(
     Column("vip_ranges", Words, nullable=False),
     Column("max_pools", Integer, nullable=False),
     Column("draining", Boolean, nullable=False),
+    Column("canary", Boolean, nullable=False),
     Column("pools", Integer, nullable=False),
+    Column(
+        "removals_allowed_rev",
+        BigInteger,
+        nullable=False,
+        comment="when an operator last let withheld removals go",
+    ),
     *_described(),
 )
 
@@ -218,6 +225,7 @@ nodes = Table(
     Column("last_seen", UtcTime, nullable=False),
     Column("agent", Boolean, nullable=False),
     Column("ping", Boolean, nullable=False),
+    Column("canary", Boolean, nullable=False),
 )
 
 ping_verdicts = Table(
@@ -263,6 +271,7 @@ rejections = Table(
     Column("last_good", LargeBinary, nullable=False),
     Column("last_good_version", Text, nullable=False),
     Column("translator_version", Text, nullable=False),
+    Column("alone", Boolean, nullable=False),
     UniqueConstraint("fleet", "node", "type_url", "resource"),
 )
 
@@ -273,6 +282,16 @@ rejection_objects = Table(
     Column("name", NAME, primary_key=True, index=True),
     Column("spec_rev", BigInteger, nullable=False),
     comment="What a rejection is attributed to, each with the spec_rev that was refused.",
+)
+
+tombstones = Table(
+    "tombstones",
+    METADATA,
+    Column("fleet", NAME, primary_key=True),
+    Column("type_url", Text, primary_key=True),
+    Column("resource", NAME, primary_key=True),
+    Column("rev", BigInteger, nullable=False),
+    comment="What a node may hold though it does not say so, since a revision of its fleet.",
 )
 
 requests = Table(

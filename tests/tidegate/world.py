@@ -9,11 +9,21 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from lbaas.model.objects import Capabilities, Fleet, TenantObject
-from lbaas.store import fleets, health_monitors, members, nodes, objects, rejections, vips
+from lbaas.store import (
+    fleets,
+    health_monitors,
+    members,
+    nodes,
+    objects,
+    rejections,
+    tombstones,
+    vips,
+)
 from lbaas.store.store import Store
 from tests.cache.client import Envoy
 from tests.store import make
 from tidegate.agents.hub import AgentHub
+from tidegate.canary import Canaries
 from tidegate.drains import Drains
 from tidegate.feedback import Feedback
 from tidegate.fleet_view import StreamsFleetView
@@ -24,9 +34,20 @@ from tidegate.pace import Pace
 from tidegate.placing import Placing
 from tidegate.proxyless import Proxyless
 from tidegate.reconcile import Reconcile
+from tidegate.removals import Withholding
 from tidegate.rendering import Renderings
 from tidegate.watcher import StreamWatcher
-from xds.cache import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key, NodeInfo, NodeStream, SnapshotCache
+from xds.cache import (
+    CLUSTER,
+    ENDPOINT,
+    LISTENER,
+    ROUTE,
+    Key,
+    NodeInfo,
+    NodeStream,
+    RemovalGuard,
+    SnapshotCache,
+)
 
 LOST_AFTER = 30.0
 DEAD_AFTER = timedelta(seconds=120)
@@ -69,7 +90,7 @@ class World:
     nodes: list[Node] = field(default_factory=list)
 
     async def start(self) -> "World":
-        self.cache = SnapshotCache()
+        self.cache = SnapshotCache(guard=RemovalGuard())
         self.renderings = Renderings()
         self.register = NodeRegister(lost_after=LOST_AFTER, clock=lambda: self.now)
         self.feedback = Feedback(self.store, self.cache, self.renderings, self.register)
@@ -81,6 +102,14 @@ class World:
             clock=lambda: self.now,
         )
         self.limits = Limits(self.cache, self.register)
+        self.canaries = Canaries(
+            self.cache,
+            self.register,
+            fleets=lambda: self.placing.fleets,
+            save=self.feedback.save,
+            clock=lambda: self.now,
+        )
+        self.canaries.on_spread = self.feedback.spread
         self.pace = Pace(self.cache, clock=lambda: self.now)
         self.view = StreamsFleetView(
             self.cache,
@@ -88,8 +117,10 @@ class World:
             self.feedback,
             self.register,
             self.agents,
-            self.limits,
-            self.pace,
+            limits=self.limits,
+            canaries=self.canaries,
+            pace=self.pace,
+            withholding=Withholding(self.cache),
         )
         self.agents.assessment.refusals = self.view.refusals
         self.placing = Placing(self.store, offered=self.offered, live_nodes=self.register.connected)
@@ -111,6 +142,7 @@ class World:
             self.feedback,
             self.placing,
             followers=(
+                self.canaries,
                 self.limits,
                 self.drains,
                 self.moves,
@@ -129,8 +161,11 @@ class World:
             nodes_changed=self.reconcile.retry_unplaced,
         )
         self.register.restore(await self.store.read(nodes.all))
-        self.feedback.restore(await self.store.read(rejections.all))
+        self.feedback.restore(
+            await self.store.read(rejections.all), await self.store.read(tombstones.all)
+        )
         await self.reconcile.load()
+        self.feedback.doubt_unsettled()
         await self.agents.load()
         return self
 

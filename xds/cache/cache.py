@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from xds.cache.canary import Canary, Held
 from xds.cache.cursor import Left
 from xds.cache.former import Former
+from xds.cache.guard import RemovalGuard, Withheld
 from xds.cache.published import Publishable, resources_of
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource
-from xds.cache.snapshot import EMPTY, Own, Snapshot
+from xds.cache.snapshot import EMPTY, Snapshot, oldest
 from xds.cache.stream import NodeStream
 from xds.cache.types import Key, NodeInfo, Observer, RejectedVersion
 from xds.cache.variant import Variant
@@ -31,6 +33,20 @@ class _Fleet:
     streams: dict[NodeStream, None] = field(default_factory=dict)
     of_node: dict[str, list[NodeStream]] = field(default_factory=dict)
     former: Former = field(default_factory=Former)
+    withheld: Withheld = field(default_factory=Withheld)
+    buried: dict[str, dict[str, None]] = field(default_factory=dict)
+    canary: Canary | None = None
+
+    def given(self, node: str) -> Snapshot | None:
+        """Gives what a node is given, but for its own variant."""
+        if self.canary is None or self.canary.node == node:
+            return self.base
+        return self.canary.rest
+
+    def dirty(self) -> None:
+        """Says to all streams that there may be something to send."""
+        for stream in self.streams:
+            stream.on_dirty()
 
     def prune(self, variant: str) -> None:
         """Forgets a variant that differs in nothing any more, when no stream has to hear it."""
@@ -54,38 +70,60 @@ class SnapshotCache:
 
     Attributes:
         observer: hears what nodes confirm and refuse.
+        on_withheld: called with a fleet whose removals are withheld, or more of them than before.
     """
 
-    def __init__(self, observer: Observer | None = None) -> None:
+    def __init__(
+        self, observer: Observer | None = None, *, guard: RemovalGuard | None = None
+    ) -> None:
+        """Takes who is told, and when removals are too many to be believed; None: never."""
         self.observer = observer
+        self.on_withheld: Callable[[str], None] = _nothing
+        self._guard = guard
         self._fleets: dict[str, _Fleet] = {}
         self._rejected: dict[tuple[str, str], dict[Key, Rejection]] = {}
         self._left: OrderedDict[_Who, Left] = OrderedDict()
         self._turn = 0
         self._opened = 0
 
-    def advance(self, fleet: str, revision: int, changes: Mapping[Key, Resource | None]) -> None:
+    def advance(
+        self,
+        fleet: str,
+        revision: int,
+        changes: Mapping[Key, Resource | None],
+        *,
+        explained: Collection[Key] | None = None,
+    ) -> None:
         """Applies changes to a fleet's snapshot; the first call loads it, even if empty.
+
+        With a guard, removals that are too many to be believed are left out: see `withheld`.
 
         Args:
             fleet: the fleet.
             revision: the revision that the changes bring it to; never lower than before.
             changes: what changed; None is removed.
+            explained: for the guard: the removals that somebody is known to have asked for.
 
         Raises:
             ValueError: if the revision is lower than the fleet's.
         """
-        state = self._fleets.setdefault(fleet, _Fleet())
+        state = self._fleet(fleet)
         base = state.base or EMPTY
-        for key in changes:
+        if revision < base.revision:
+            raise ValueError(f"fleet {fleet} is at revision {base.revision}, not before {revision}")
+        before = len(state.withheld.kept)
+        applied = state.withheld.sift(base, changes, explained)
+        for key in applied:
             old = base.get(key)
             if old is not None:
                 state.former.add(old)
-        if revision < base.revision:
-            raise ValueError(f"fleet {fleet} is at revision {base.revision}, not before {revision}")
-        state.base = base.with_changes(revision, changes)
-        for stream in state.streams:
-            stream.on_dirty()
+        state.base = base.with_changes(revision, applied)
+        if state.canary is not None:
+            state.canary.follow(base, state.base, applied)
+            self._promote(state, applied)
+        state.dirty()
+        if len(state.withheld.kept) > before:
+            self.on_withheld(fleet)
 
     def publish(self, fleet: str, messages: Iterable[Publishable]) -> int:
         """Makes `messages` all that a fleet holds; only what differs from before is sent.
@@ -143,7 +181,7 @@ class SnapshotCache:
             raise ValueError(f"fleet {fleet} is not loaded")
         self._turn += 1
         made = state.variants.setdefault(variant, Variant())
-        made.replace(state.base, changes, revision=revision, turn=self._turn)
+        made.replace(changes, revision=revision, turn=self._turn)
         state.prune(variant)
         for stream in state.streams:
             if stream.variant == variant:
@@ -157,11 +195,171 @@ class SnapshotCache:
         made = state.variants.get(variant)
         return state.base if made is None else made.over(state.base)
 
-    def changed_later(self, fleet: str, variant: str, seen: Own) -> Mapping[Key, int]:
-        """Gives what was changed in a variant since `seen`, each with its oldest revision."""
+    def withheld(self, fleet: str) -> frozenset[Key]:
+        """Gives the listeners whose removal waits for `allow_removals`."""
         state = self._fleets.get(fleet)
-        made = state.variants.get(variant) if state else None
-        return (made.own.after(seen) or {}) if made else {}
+        return state.withheld.listeners if state else frozenset()
+
+    def allow_removals(self, fleet: str, revision: int = 0) -> frozenset[Key]:
+        """Lets go what is withheld now; what comes later is judged anew.
+
+        Args:
+            fleet: the fleet.
+            revision: what the removals bring its snapshot to, newer than it is; 0: the next one.
+
+        Returns:
+            What was withheld: listeners, and of those that were in the snapshot what they need.
+            Nodes that are away may hold it still: `bury` it where a store tells of that.
+        """
+        state = self._fleets.get(fleet)
+        if state is None or state.base is None:
+            return frozenset()
+        released = state.withheld.release()
+        gone = dict.fromkeys(key for key in released if state.base.get(key) is not None)
+        self.bury(fleet, released)
+        self.advance(fleet, revision or state.base.revision + 1, gone, explained=released)
+        for stream in state.streams:
+            stream.look_again(released)
+        return released
+
+    def found_strays(self, fleet: str, held: Collection[Key], *, of: int) -> None:
+        """Takes the listeners that a node of `of` listeners holds, and nobody knows of."""
+        if self._fleet(fleet).withheld.find(held, of=of):
+            self.on_withheld(fleet)
+
+    def bury(self, fleet: str, keys: Iterable[Key]) -> None:
+        """Takes names of which nodes may hold something that they do not say when they come.
+
+        Envoy applies the good resources of a response that it refuses, and does not list them
+        when it reconnects (measured, 1.40): deleted meanwhile, they would stay for ever. A node
+        that comes, and of which this process has no memory, is taken to hold a version of them
+        that is not known: it is told that they are gone, or what they are.
+
+        Args:
+            fleet: the fleet.
+            keys: the names, wanted or not. They stay buried until `unbury`.
+        """
+        buried = self._fleet(fleet).buried
+        for type_url, name in keys:
+            buried.setdefault(type_url, {})[name] = None
+
+    def unbury(self, fleet: str, keys: Iterable[Key]) -> None:
+        """Takes that every node that may come back is in step with names that were buried."""
+        state = self._fleets.get(fleet)
+        if state is not None:
+            for type_url, name in keys:
+                names = state.buried.get(type_url, {})
+                names.pop(name, None)
+                if not names:
+                    state.buried.pop(type_url, None)
+
+    def buried(self, fleet: str, type_url: str) -> Collection[str]:
+        """Gives the names of a type of which nodes may hold something that they do not say."""
+        state = self._fleets.get(fleet)
+        return state.buried.get(type_url, {}).keys() if state else ()
+
+    def given(self, stream: NodeStream) -> Snapshot | None:
+        """Gives what a stream is given: its variant, and old versions while a canary tries new."""
+        state = self._fleets.get(stream.fleet)
+        line = state.given(stream.node.id) if state else None
+        if state is None or line is None:
+            return None
+        made = state.variants.get(stream.variant)
+        return line if made is None else made.over(line)
+
+    def changed_later(self, stream: NodeStream, seen: Snapshot) -> Mapping[Key, int] | None:
+        """Gives what changed in what a stream is given since `seen`, and its revision tells not.
+
+        Each with the oldest revision that it belongs to; None: nobody knows (it is given another
+        line than before), all of both is to be compared.
+        """
+        state = self._fleets.get(stream.fleet)
+        line = state.given(stream.node.id) if state else None
+        if state is None or line is None:
+            return {}
+        made = state.variants.get(stream.variant)
+        own = (made.own.after(seen.own) or {}) if made else {}
+        if line.line == seen.line == 0:
+            return own
+        promoted = line.line_changes_from(seen)
+        return None if promoted is None else oldest(promoted, own)
+
+    def canary(self, fleet: str, node: str | None) -> None:
+        """Says which node of a fleet is given changes first; None: all are at the same time.
+
+        All other nodes are given a change when that node certainly holds it, name by name, with
+        what they must not be without (`xds.cache.canary`). What a node has of its own (`overlay`)
+        is given to it at once. Another canary has to try what the one before had not confirmed;
+        with None all that is held back goes to all. What a canary refused in an earlier process
+        (`restore_rejection`, `alone`) is held back from the start.
+
+        Args:
+            fleet: the fleet; must be loaded.
+            node: the node's id. While it is not there, its fleet's changes wait.
+
+        Raises:
+            ValueError: if the fleet is not loaded.
+        """
+        state = self._fleets.get(fleet)
+        if state is None or state.base is None:
+            raise ValueError(f"fleet {fleet} is not loaded")
+        before = state.canary
+        if node == (before.node if before else None):
+            return
+        streams = [stream for stream in state.streams if stream.node.id == node]
+        if before is not None:  # another one may be given now what it refused
+            refusals = self._rejected.get((fleet, before.node), {})
+            for key, rejection in refusals.items():
+                refusals[key] = replace(rejection, alone=False)
+        if node is None:
+            state.canary = None
+        elif before is not None:
+            before.node, before.streams = node, streams
+            self._promote(state, before.held)
+        else:
+            self._turn += 1
+            state.canary = Canary(node, state.base.forked(self._turn), streams)
+            self._turn += 1
+            refused = {
+                key: rejection.last_good
+                for key, rejection in self._rejected.get((fleet, node), {}).items()
+                if rejection.alone and rejection.version == _version(state.base.get(key))
+            }
+            state.canary.keep(self._turn, refused)
+        state.dirty()
+
+    def held_back(self, stream: NodeStream, key: Key) -> Held | None:
+        """Gives what of a name a stream is not given yet because its fleet's canary tries it."""
+        state = self._fleets.get(stream.fleet)
+        if state is None or state.canary is None or state.canary.node == stream.node.id:
+            return None
+        return state.canary.held.get(key)
+
+    def canary_of(self, fleet: str) -> Canary | None:
+        """Gives the node that is given a fleet's changes first, and what it has still to try."""
+        state = self._fleets.get(fleet)
+        return state.canary if state else None
+
+    def refused_by_canary(self, fleet: str, key: Key) -> bool:
+        """Whether a fleet's canary lacks a name because it refused it, or what it needs."""
+        canary = self.canary_of(fleet)
+        return canary is not None and any(stream.refused(key) for stream in canary.streams)
+
+    def reported(self, stream: NodeStream, keys: Collection[Key] | None = None) -> None:
+        """Takes that a stream knows better what its node holds of these names; None: of all."""
+        state = self._fleets[stream.fleet]
+        if state.canary is not None and state.canary.node == stream.node.id:
+            self._promote(state, state.canary.held if keys is None else keys)
+
+    def _promote(self, state: _Fleet, keys: Iterable[Key]) -> None:
+        """Gives the rest of a fleet what its canary has confirmed, of these and with them."""
+        if state.canary is None or state.base is None:
+            return
+        ready = state.canary.ready(state.base, keys)
+        if ready:
+            self._turn += 1
+            state.canary.promote(state.base, self._turn, ready)
+            state.dirty()
 
     def former(self, fleet: str, key: Key, version: str) -> Resource | None:
         """Gives a version that was wanted before, if it is still remembered."""
@@ -190,7 +388,7 @@ class SnapshotCache:
                 (`overlay`); a server names the node's id.
         """
         who = (fleet, node.id, types)
-        state = self._fleets.setdefault(fleet, _Fleet())
+        state = self._fleet(fleet)
         left = self._left.pop(who, None)
         # Thousands of nodes may connect at once: none is looked for among all streams.
         same_node = state.of_node.setdefault(node.id, [])
@@ -214,9 +412,12 @@ class SnapshotCache:
             now=now,
             number=self._opened,
             variant=variant,
+            strays=state.withheld.strays,
         )
         state.streams[stream] = None
         same_node.append(stream)
+        if state.canary is not None and state.canary.node == node.id:
+            state.canary.streams.append(stream)
         if self.observer is not None:
             self.observer.opened(stream)
         return stream
@@ -227,6 +428,8 @@ class SnapshotCache:
         if stream not in fleet.streams:
             return
         del fleet.streams[stream]
+        if fleet.canary is not None and stream in fleet.canary.streams:
+            fleet.canary.streams.remove(stream)
         fleet.prune(stream.variant)
         others = fleet.of_node[node]
         others.remove(stream)
@@ -239,10 +442,13 @@ class SnapshotCache:
             del fleet.of_node[node]
             if not self._rejected.get((stream.fleet, node)):
                 self._rejected.pop((stream.fleet, node), None)
-        if fleet.base is None and not fleet.streams:
+        if fleet.base is None and not fleet.streams and not fleet.buried:
             del self._fleets[stream.fleet]
         if self.observer is not None:
             self.observer.closed(stream)
+
+    def _fleet(self, fleet: str) -> _Fleet:
+        return self._fleets.setdefault(fleet, _Fleet(withheld=Withheld(self._guard)))
 
     @property
     def fleets(self) -> Sequence[str]:
@@ -257,7 +463,11 @@ class SnapshotCache:
     def restore_rejection(self, fleet: str, node: str, rejection: RejectedVersion) -> None:
         """Remembers what a node refused in an earlier process: it is not sent that again."""
         self._rejected.setdefault((fleet, node), {})[rejection.key] = Rejection(
-            rejection.version, rejection.message, rejection.last_good, float("-inf")
+            rejection.version,
+            rejection.message,
+            rejection.last_good,
+            float("-inf"),
+            alone=rejection.alone,
         )
 
     def forget_rejections(self, fleet: str, keys: Iterable[Key], *, node: str = "") -> None:
@@ -280,3 +490,11 @@ class SnapshotCache:
                 self._rejected.pop((fleet, its_node), None)  # a node that may never come back
         for stream in streams:
             stream.look_again(names)
+
+
+def _nothing(_fleet: str) -> None:
+    """Stands for who is not there yet."""
+
+
+def _version(resource: Resource | None) -> str:
+    return resource.version if resource else ""

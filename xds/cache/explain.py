@@ -7,10 +7,18 @@ from xds.cache.resource import Resource, is_placeholder, same
 from xds.cache.state import State
 from xds.cache.types import Key
 
+HELD = "is held back until the canary has confirmed it"
+"""Why a node is not given what is wanted: another one has to try it first."""
+
+
+def kind_of(key: Key) -> str:
+    """Gives the short word for a name's type: "Cluster", "Listener"."""
+    return key.type_url.rpartition(".")[2]
+
 
 def explain(state: State, key: Key, now: float, depth: int = 4) -> str:
     """Says why the client does not hold `key` as wanted; empty if it does."""
-    kind = key.type_url.rpartition(".")[2]
+    kind = kind_of(key)
     refused = state.refused(key)
     if refused is not None:
         return f"{kind} {key.name} rejected: {refused.message}"
@@ -19,6 +27,8 @@ def explain(state: State, key: Key, now: float, depth: int = 4) -> str:
     pending = state.cursor.pending.get(key)
     if pending is None:
         return ""
+    if key in state.strays:
+        return f"{kind} {key.name}: its removal waits for an operator's word"
     if not state.covers(key):
         return f"{kind} {key.name}: the node has not asked for it"
     return f"{kind} {key.name} {_obstacle(state, key, now, depth)}"
@@ -33,8 +43,7 @@ def _obstacle(state: State, key: Key, now: float, depth: int) -> str:
     on = state.waits.get(key)
     if on is not None:
         why = explain(state, on, now, depth - 1) if depth else ""
-        what = on.type_url.rpartition(".")[2]
-        return f"waits for {what} {on.name}" + (f" ({why})" if why else "")
+        return f"waits for {kind_of(on)} {on.name}" + (f" ({why})" if why else "")
     if key in state.later:
         return f"is tried again in {max(0.0, state.later[key] - now):.1f} s"
     if channel.flights:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xds.cache import answers
 from xds.cache.channel import Channel
-from xds.cache.client_status import ResourceStatus, status_of, statuses
+from xds.cache.client_status import ResourceStatus, Standing, status_of, statuses
 from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Left, Pending, States, merged
-from xds.cache.explain import explain
+from xds.cache.explain import HELD, explain, kind_of
 from xds.cache.needs import excused
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
@@ -50,6 +52,7 @@ class NodeStream:
         now: float,
         number: int,
         variant: str = "",
+        strays: AbstractSet[Key] = frozenset(),
     ) -> None:
         self.fleet = fleet
         self.node = node
@@ -59,7 +62,12 @@ class NodeStream:
         self.acked_at: float | None = None
         self._cache = cache
         self._state = State(
-            cursor=Cursor(left), rejected=rejected, delta=delta, types=types, asked_at=now
+            cursor=Cursor(left),
+            rejected=rejected,
+            delta=delta,
+            types=types,
+            asked_at=now,
+            strays=strays,
         )
         self._state.note_unknown(self._state.cursor.pending)
         self._composer = Composer(self._state, number)
@@ -105,13 +113,15 @@ class NodeStream:
         else:
             asked = channel.subscription.state_of_the_world(request.names)
         self._apply(channel, asked)
+        if asked.dropped:
+            self._cache.reported(self, [Key(request.type_url, name) for name in asked.dropped])
         if self._loaded:
             self._open(channel)
         self._report()
 
     def run(self, now: float) -> list[Response]:
         """Gives what is to be sent now; nothing before the fleet's first snapshot is loaded."""
-        snapshot = self._cache.snapshot(self.fleet, self.variant)
+        snapshot = self._cache.given(self)
         if snapshot is None:
             return []
         state = self._state
@@ -125,6 +135,7 @@ class NodeStream:
             for key in state.cursor.forget_left():
                 state.touch(key)
                 state.settled.append(key)
+            self._cache.reported(self)
         responses = self._composer.run(now)
         self._report()
         return responses
@@ -159,11 +170,13 @@ class NodeStream:
         state = self._state
         if not self._loaded or state.cursor.base.revision < revision:
             return False
-        if self._changed_later().get(key, revision + 1) <= revision:
+        if self._changed_unseen(key, revision):
             return False
         if not state.cursor.opened(key.type_url):
+            # What is buried it may hold, whatever it has said so far of other types.
             return (
-                state.certain_of(key.type_url)
+                (state.complete or key.name not in self._cache.buried(self.fleet, key.type_url))
+                and state.certain_of(key.type_url)
                 and state.cursor.base.get(key) is None
                 and state.cursor.states(key) == (None,)
             )
@@ -181,8 +194,26 @@ class NodeStream:
             return ()
         return state.cursor.states(key)
 
+    def tried(self, key: Key) -> bool:
+        """Whether the node certainly holds what it is given of a name, or nobody asks for it."""
+        state, given = self._state, self._cache.given(self)
+        opened = state.cursor.opened(key.type_url) or state.complete
+        if given is None or not self._loaded or not opened:
+            return False
+        states, wanted = state.cursor.states(key), given.get(key)
+        if len(states) == 1 and same(states[0], wanted):
+            return True
+        unused = not any(True for _ in given.users(key))
+        return wanted is not None and unused and not state.covers(key)
+
     def refused(self, key: Key) -> bool:
-        """Whether the node lacks `key` only because it refused it, or all that refers to it."""
+        """Whether the node lacks `key` only because it refused it, or all that refers to it.
+
+        What is held back from it because its fleet's canary refused it counts as well.
+        """
+        held = self._cache.held_back(self, key) is not None
+        if held and self._cache.refused_by_canary(self.fleet, key):
+            return True
         return self._loaded and excused(self._state, key)
 
     def in_step(self, revision: int) -> bool:
@@ -190,7 +221,8 @@ class NodeStream:
         state = self._state
         if not self._loaded or state.cursor.base.revision < revision:
             return False
-        if any(at <= revision for at in self._changed_later().values()):
+        later = self._cache.changed_later(self, state.cursor.base)
+        if later is None or any(at <= revision for at in later.values()):
             return False
         for type_url in state.cursor.base.types():
             if not state.carries(type_url) or state.cursor.opened(type_url):
@@ -205,6 +237,8 @@ class NodeStream:
 
     def waiting(self, key: Key, now: float) -> str:
         """Says why the node does not hold `key` as wanted yet; empty if it does."""
+        if self._cache.held_back(self, key) is not None:
+            return f"{kind_of(key)} {key.name}: {HELD}"
         return explain(self._state, key, now)
 
     def asked(self) -> frozenset[str]:
@@ -213,11 +247,19 @@ class NodeStream:
 
     def status(self, key: Key, now: float) -> ResourceStatus:
         """Gives what is known of one name: wanted, held, under way, refused, waited for."""
-        return status_of(self._state, key, now)
+        return self._as_tried(status_of(self._state, key, now), now)
 
     def statuses(self, now: float) -> Iterator[ResourceStatus]:
         """Gives that of each name that the client asks for or may hold; see `client_status`."""
-        return statuses(self._state, now)
+        return (self._as_tried(status, now) for status in statuses(self._state, now))
+
+    def _as_tried(self, status: ResourceStatus, now: float) -> ResourceStatus:
+        """Gives a status with what is wanted of the fleet, where the canary has to try it first."""
+        snapshot = self._cache.snapshot(self.fleet)
+        if snapshot is None or self._cache.held_back(self, status.key) is None:
+            return status
+        wanted, why = snapshot.get(status.key), self.waiting(status.key, now)
+        return replace(status, standing=Standing.NOT_SENT, wanted=wanted, waiting=why)
 
     def look_again(self, keys: Iterable[Key]) -> None:
         """Looks at names again, though nothing changed that the stream could see."""
@@ -230,9 +272,17 @@ class NodeStream:
         """Gives what the client holds, for its next stream."""
         return self._state.cursor.leave()
 
-    def _changed_later(self) -> Mapping[Key, int]:
-        """Gives what changed in its variant since it ran last: the base's revision tells not."""
-        return self._cache.changed_later(self.fleet, self.variant, self._state.cursor.base.own)
+    def _changed_unseen(self, key: Key, revision: int) -> bool:
+        """Whether a change that belongs to `revision` is held back, or came since it ran last."""
+        held = self._cache.held_back(self, key)
+        if held is not None and held.since <= revision:
+            return True
+        base = self._state.cursor.base
+        later = self._cache.changed_later(self, base)
+        if later is not None:
+            return later.get(key, revision + 1) <= revision
+        given = self._cache.given(self)
+        return given is None or not same(given.get(key), base.get(key))
 
     def _answer(self, channel: Channel, request: Request, now: float) -> None:
         flight = channel.flights.get(request.nonce)
@@ -272,9 +322,12 @@ class NodeStream:
             return
         channel.greeting = None
         state, type_url = self._state, channel.type_url
+        new_here = state.cursor.left_of(type_url) is None
         holds = self._initial(request) if self.delta else self._remembered(channel, request)
         differing = state.cursor.open(type_url, holds)
         state.note_unknown(differing)
+        if new_here and type_url == LISTENER:
+            self._find_strays(request)
         for key in differing:
             if state.covers(key) or state.cursor.base.get(key) is None:
                 state.put(key)
@@ -306,7 +359,8 @@ class NodeStream:
         when it reconnects (measured): they would stay for ever when they are deleted meanwhile.
         """
         state, type_url = self._state, request.type_url
-        remembered = state.cursor.left_of(type_url) or {}
+        left = state.cursor.left_of(type_url)
+        remembered = left or {}
         holds: dict[str, States] = {}
         for name, version in request.initial_versions.items():
             key = Key(type_url, name)
@@ -326,6 +380,10 @@ class NodeStream:
         for name, states in remembered.items():
             if name not in holds and len(states) > 1:
                 holds[name] = (None, *(one for one in states if one is not None))
+        for name in self._cache.buried(self.fleet, type_url) if left is None else ():
+            key = Key(type_url, name)
+            if state.covers(key):
+                holds[name] = (*holds.get(name, (None,)), Resource.foreign(key, ""))
         return holds
 
     def _remembered(self, channel: Channel, request: Request) -> dict[str, States]:
@@ -337,14 +395,37 @@ class NodeStream:
         if remembered is not None:
             return remembered
         wanted = state.cursor.base.of_type(type_url)
-        if type_url in FULL_SETS and state.cursor.base.version(type_url) == request.version_info:
-            return {name: (resource,) for name, resource in wanted.items()}
-        channel.uncertain = True
+        buried = self._cache.buried(self.fleet, type_url)
         holds: dict[str, States] = {}
-        for name in {*wanted, *channel.subscription.names}:
-            key = Key(type_url, name)
-            holds[name] = (None, Resource.foreign(key, request.version_info))
+        if type_url in FULL_SETS and state.cursor.base.version(type_url) == request.version_info:
+            # That is what it accepted last; of what it refused it may have applied a part.
+            holds.update((name, (resource,)) for name, resource in wanted.items())
+            channel.owed = bool(buried)
+        else:
+            channel.uncertain = True
+            for name in {*wanted, *channel.subscription.names}:
+                key = Key(type_url, name)
+                holds[name] = (None, Resource.foreign(key, request.version_info))
+        # Clusters that are not wanted are no part of a full set, whatever still needs them: their
+        # content is not known, so there is nothing to send that would keep them.
+        for name in buried if type_url == LISTENER else ():
+            holds.setdefault(name, (None, Resource.foreign(Key(type_url, name), "")))
         return holds
+
+    def _find_strays(self, request: Request) -> None:
+        """Looks whether a node that comes holds too many listeners that nobody has ever wanted.
+
+        They are removed only when an operator says so: it is the store that may have lost them.
+        Only delta clients say what they hold.
+        """
+        fleet = self._cache.snapshot(self.fleet)  # with what only its canary is given yet
+        wanted = {*self._state.cursor.base.of_type(LISTENER)}
+        wanted.update(fleet.of_type(LISTENER) if fleet else ())
+        buried, listed = self._cache.buried(self.fleet, LISTENER), request.initial_versions
+        unknown = [name for name in listed if name not in wanted and name not in buried]
+        if unknown:
+            keys = [Key(LISTENER, name) for name in unknown]
+            self._cache.found_strays(self.fleet, keys, of=len(listed))
 
     def _refusal(self, rejection: RejectedVersion) -> None:
         if self._cache.observer is not None:
@@ -356,6 +437,8 @@ class NodeStream:
         if self._grown and all(channel.idle for channel in self._state.channels.values()):
             self._grown = False
             self._state.give_back()
+        if settled:
+            self._cache.reported(self, settled)
         if settled and self._cache.observer is not None:
             self._cache.observer.confirmed(self, settled)
 
