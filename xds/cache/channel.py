@@ -85,6 +85,15 @@ class Channel:
         """Whether there is nothing to look at."""
         return not (self.urgent or self.adds or self.removals or self.groups or self.owed)
 
+    def give_back(self) -> None:
+        """Frees what was grown for many names and is empty now: Python keeps it otherwise."""
+        for queue in (self.urgent, self.adds, self.removals):
+            if not queue:
+                queue.clear()
+        for names in (self.grouped, self.suspects):
+            if not names:
+                names.clear()
+
     def window(self, now: float) -> float:
         """Gives when the next response may be sent: 0 now, infinity after an answer."""
         if not self.flights:

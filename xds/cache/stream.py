@@ -72,6 +72,7 @@ class NodeStream:
         self._state.note_unknown(self._state.cursor.pending)
         self._composer = Composer(self._state, number)
         self._loaded = False
+        self._grown = False
 
     @property
     def revision(self) -> int:
@@ -459,6 +460,10 @@ class NodeStream:
 
     def _report(self) -> None:
         settled, self._state.settled = self._state.settled, []
+        self._grown = self._grown or bool(settled)
+        if self._grown and all(channel.idle for channel in self._state.channels.values()):
+            self._grown = False
+            self._state.give_back()
         if settled:
             self._cache.reported(self, settled)
         if settled and self._cache.observer is not None:
