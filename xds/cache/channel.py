@@ -50,6 +50,7 @@ class Channel:
         greeting: the first request, until the fleet's snapshot is loaded.
         flights: the responses not answered, oldest first, by nonce.
         urgent: names to be answered at once, whether they changed or not.
+        deferred: names of these that could not be answered yet, and still are to be.
         adds: names to be looked at that are wanted.
         removals: names to be looked at that are not.
         groups: parts of responses that were refused without naming a culprit.
@@ -64,6 +65,7 @@ class Channel:
     greeting: Request | None = None
     flights: dict[str, Flight] = field(default_factory=dict)
     urgent: Queue = field(default_factory=OrderedDict)
+    deferred: set[str] = field(default_factory=set)
     adds: Queue = field(default_factory=OrderedDict)
     removals: Queue = field(default_factory=OrderedDict)
     groups: list[tuple[str, ...]] = field(default_factory=list)
@@ -82,6 +84,15 @@ class Channel:
     def idle(self) -> bool:
         """Whether there is nothing to look at."""
         return not (self.urgent or self.adds or self.removals or self.groups or self.owed)
+
+    def give_back(self) -> None:
+        """Frees what was grown for many names and is empty now: Python keeps it otherwise."""
+        for queue in (self.urgent, self.adds, self.removals):
+            if not queue:
+                queue.clear()
+        for names in (self.grouped, self.suspects):
+            if not names:
+                names.clear()
 
     def window(self, now: float) -> float:
         """Gives when the next response may be sent: 0 now, infinity after an answer."""
@@ -106,6 +117,7 @@ class Channel:
         """Forgets a name: nothing of it is to be sent, answers do not concern it."""
         for queue in (self.urgent, self.adds, self.removals):
             queue.pop(name, None)
+        self.deferred.discard(name)
         self.ungroup(name)
         for flight in self.flights.values():
             flight.entries.pop(name, None)

@@ -72,6 +72,7 @@ class NodeStream:
         self._state.note_unknown(self._state.cursor.pending)
         self._composer = Composer(self._state, number)
         self._loaded = False
+        self._grown = False
 
     @property
     def revision(self) -> int:
@@ -346,6 +347,10 @@ class NodeStream:
         state, type_url = self._state, channel.type_url
         new_here = state.cursor.left_of(type_url) is None
         holds = self._initial(request) if self.delta else self._remembered(channel, request)
+        # What it says it holds and does not ask for is nothing that it relies on.
+        holds = {
+            name: states for name, states in holds.items() if channel.subscription.covers(name)
+        }
         differing = state.cursor.open(type_url, holds)
         state.note_unknown(differing)
         if new_here and type_url == LISTENER:
@@ -370,7 +375,7 @@ class NodeStream:
         elif not request.version_info or differing or channel.uncertain:
             # An unanswered RTDS costs Envoy 15 s at its start.
             channel.owed = subscription.wildcard or all(
-                state.cursor.base.get(Key(type_url, name)) is None for name in subscription.names
+                state.nothing_for(Key(type_url, name)) for name in subscription.names
             )
         state.as_wanted(type_url, except_for=set(differing))
 
@@ -455,6 +460,10 @@ class NodeStream:
 
     def _report(self) -> None:
         settled, self._state.settled = self._state.settled, []
+        self._grown = self._grown or bool(settled)
+        if self._grown and all(channel.idle for channel in self._state.channels.values()):
+            self._grown = False
+            self._state.give_back()
         if settled:
             self._cache.reported(self, settled)
         if settled and self._cache.observer is not None:
