@@ -174,6 +174,56 @@ def test_the_old_listener_goes_when_the_new_one_can_never_come():
     assert (names(response), response.removed) == ([], ("old",))
 
 
+def back(*resources):
+    """A peer whose control plane is another process than the one it holds listener `a-vip` from."""
+    peer = Peer()
+    peer.set(*resources)
+    peer.ask(CLUSTER, initial_versions={"a": cluster("a").version})
+    peer.ask(ENDPOINT, subscribe=("a",), initial_versions={"a": endpoints("a", 80).version})
+    return peer
+
+
+def replacing():
+    return cluster("a"), endpoints("a", 80), tcp_listener("next", 8000, "a")
+
+
+def test_a_listener_of_which_only_the_name_is_known_goes_with_the_one_that_may_replace_it():
+    peer = back(*replacing())
+    responses = peer.ask(LISTENER, initial_versions={"a-vip": "what another process made"})
+    assert kinds(responses) == [("Listene", ["next"], ("a-vip",))]
+
+
+def test_it_stays_while_the_one_that_may_replace_it_waits_and_goes_when_that_is_stuck():
+    peer = back(cluster("a"), endpoints("a", 80), tcp_listener("next", 8000, "b"), cluster("b"))
+    (nothing,) = peer.ask(LISTENER, initial_versions={"a-vip": "what another process made"})
+    assert kinds([nothing]) == [("Listene", [], ())]
+    assert peer.ack(nothing) == []
+    (gone,) = peer.after(5.1)
+    assert kinds([gone]) == [("Listene", [], ("a-vip",))]
+    assert "waits for Cluster b" in peer.stream.waiting(Key(LISTENER, "next"), peer.now)
+
+
+def test_it_goes_at_once_where_nothing_may_replace_it():
+    peer = back(cluster("a"), endpoints("a", 80))
+    responses = peer.ask(LISTENER, initial_versions={"a-vip": "what another process made"})
+    assert kinds(responses) == [("Listene", [], ("a-vip",))]
+
+
+def test_routes_that_nothing_refers_to_are_waited_for_only_where_they_are_asked_for():
+    peer = settled(*tree("a"))
+    assert peer.stream.confirmed(Key(ROUTE, "a-vip"), peer.revision)
+    peer.set(route("old", "a"))
+    assert peer.stream.confirmed(Key(ROUTE, "old"), peer.revision)
+    (routes,) = peer.ask(ROUTE, subscribe=("old",))
+    assert not peer.stream.confirmed(Key(ROUTE, "old"), peer.revision)
+    peer.ack(routes)
+    assert peer.stream.confirmed(Key(ROUTE, "old"), peer.revision)
+    peer.set(route("old", "a", tag=1))
+    assert not peer.stream.confirmed(Key(ROUTE, "old"), peer.revision)
+    peer.ask(ROUTE, unsubscribe=("old",))
+    assert peer.stream.confirmed(Key(ROUTE, "old"), peer.revision)
+
+
 def test_listeners_exchange_their_addresses():
     peer = settled(tcp_listener("a", 1, "static"), tcp_listener("b", 2, "static"))
     (first,) = peer.set(tcp_listener("a", 2, "static"), tcp_listener("b", 1, "static"))

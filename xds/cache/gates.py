@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from xds.cache.addresses import address_taken, successor
+from xds.cache.addresses import address_taken, may_be_succeeded, successor
 from xds.cache.cursor import Pending
 from xds.cache.needs import (
     USERS,
@@ -114,8 +114,10 @@ def blocked(state: State, resource: Resource) -> Key | None:
             if on is not None:
                 return on
     if resource.key.type_url == LISTENER and state.cursor.states(resource.key) == (None,):
-        # A listener in a version that is not known may bind the address of a new one.
-        return next((on for on in unknown(state, LISTENER) if not excused(state, on)), None)
+        # A listener in a version that is not known may bind the address of a new one. Those that
+        # are to go anyway leave in the same response: see `leaving_with`.
+        staying = (on for on in unknown(state, LISTENER) if state.cursor.base.get(on) is not None)
+        return next((on for on in staying if not excused(state, on)), None)
     return None
 
 
@@ -191,10 +193,14 @@ def _cluster_held(state: State, key: Key) -> bool:
 def _removal(state: State, key: Key, pending: Pending, now: float, *, again: bool) -> Step:
     if pending.states == (None,):
         return Step(Verdict.SEND, None) if again else NOTHING
+    settled_at = state.asked_at + SETTLING
     if key.type_url == LISTENER:
         heir = successor(state, pending)
-        return Step(Verdict.SEND, None) if heir is None else Step(Verdict.WAIT, on=heir)
-    settled_at = state.asked_at + SETTLING
+        if heir is not None:
+            return Step(Verdict.WAIT, on=heir)
+        if now < settled_at and may_be_succeeded(state, pending):
+            return Step(Verdict.LATER, at=settled_at)
+        return Step(Verdict.SEND, None)
     for user in state.cursor.users(key):
         if state.cursor.opened(user.type_url):
             return Step(Verdict.WAIT, on=user)

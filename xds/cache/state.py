@@ -76,6 +76,11 @@ class State:
         channel = self.channels.get(key.type_url)
         return channel is not None and channel.subscription.covers(key.name)
 
+    def unneeded(self, key: Key) -> bool:
+        """Whether nobody asks for a name: the client does not, and nothing that is wanted does."""
+        by_name = key.type_url in (ROUTE, ENDPOINT)
+        return by_name and not self.covers(key) and not any(self.cursor.base.users(key))
+
     def refused(self, key: Key) -> Rejection | None:
         """Gives the rejection of what is wanted now, if this node refused exactly that."""
         rejection = self.rejected.get(key)

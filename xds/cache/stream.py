@@ -158,7 +158,7 @@ class NodeStream:
                 and state.cursor.states(key) == (None,)
             )
         pending = state.cursor.pending.get(key)
-        return pending is None or pending.since > revision
+        return pending is None or pending.since > revision or state.unneeded(key)
 
     def holds(self, key: Key) -> tuple[Resource | None, ...]:
         """Gives the versions of a resource that the node may hold, None standing for nothing.
