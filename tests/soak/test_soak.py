@@ -106,7 +106,7 @@ class Soak:
         return self.choose.choice(self.coming).change(client, self.choose)
 
     async def change(self) -> None:
-        """Makes its changes, each at its time, or as soon as there is a control plane to take it."""
+        """Makes its changes, each at its time, or as soon as a control plane takes it."""
         async with client_of(self.plane.api_port) as client:
             while self.made < CHANGES:
                 due = self.began + (self.made + 1) * SECONDS / CHANGES

@@ -193,14 +193,9 @@ def _cluster_held(state: State, key: Key) -> bool:
 def _removal(state: State, key: Key, pending: Pending, now: float, *, again: bool) -> Step:
     if pending.states == (None,):
         return Step(Verdict.SEND, None) if again else NOTHING
-    settled_at = state.asked_at + SETTLING
     if key.type_url == LISTENER:
-        heir = successor(state, pending)
-        if heir is not None:
-            return Step(Verdict.WAIT, on=heir)
-        if now < settled_at and may_be_succeeded(state, pending):
-            return Step(Verdict.LATER, at=settled_at)
-        return Step(Verdict.SEND, None)
+        return _listener_removal(state, pending, now)
+    settled_at = state.asked_at + SETTLING
     for user in state.cursor.users(key):
         if state.cursor.opened(user.type_url):
             return Step(Verdict.WAIT, on=user)
@@ -211,4 +206,14 @@ def _removal(state: State, key: Key, pending: Pending, now: float, *, again: boo
     for user_type in USERS.get(key.type_url, ()):
         for user in unknown(state, user_type):
             return Step(Verdict.WAIT, on=user)
+    return Step(Verdict.SEND, None)
+
+
+def _listener_removal(state: State, pending: Pending, now: float) -> Step:
+    heir = successor(state, pending)
+    if heir is not None:
+        return Step(Verdict.WAIT, on=heir)
+    settled_at = state.asked_at + SETTLING
+    if now < settled_at and may_be_succeeded(state, pending):
+        return Step(Verdict.LATER, at=settled_at)
     return Step(Verdict.SEND, None)
