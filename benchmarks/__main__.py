@@ -6,12 +6,12 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import member_change, persistence, store_writes
+from benchmarks import bad_among_good, member_change, persistence, store_writes
 
 RESULTS = Path("build/benchmarks.json")
 BENCHMARKS = {
     benchmark.__name__.rpartition(".")[2]: benchmark
-    for benchmark in (member_change, persistence, store_writes)
+    for benchmark in (bad_among_good, member_change, persistence, store_writes)
 }
 
 

@@ -1,8 +1,11 @@
 """Make before break: what goes before what, what waits, and that nothing else waits with it."""
 
+from collections import Counter
+
 from tests.cache.messages import cluster, endpoints, http_listener, route, tcp_listener
 from tests.cache.peer import Peer, names, tree
 from xds.cache import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key, Request, empty_endpoints
+from xds.cache.channel import CLUSTERS_IN_FLIGHT
 
 
 def settled(*resources, delta=True):
@@ -283,4 +286,26 @@ def test_a_change_costs_its_own_size_whatever_else_there_is():
     assert names(response) == ["t7"]
     assert len(peer.stream.pending) == 1
     peer.ack(response)
+    assert not peer.stream.pending
+
+
+def test_what_is_unanswered_is_bounded_however_much_changes_and_what_is_kept_by_what_is_pending():
+    trees = [tree(f"t{index}", 8000 + index) for index in range(40)]
+    peer = settled(*(one for resources in trees for one in resources))
+    unanswered, kept = [], []
+    for turn in range(1, 60):
+        changed = [cluster(f"t{index}", turn) for index in range(40)]
+        changed += [endpoints(f"t{index}", 80 + turn) for index in range(40)]
+        changed += [http_listener(f"t{i}-vip", 8000 + i, f"t{i}-vip", turn) for i in range(40)]
+        changed += [route(f"t{i}-vip", f"t{i}", tag=turn) for i in range(40)]
+        unanswered += [*peer.set(*changed), *peer.after(1.0)]
+        kept.append(len(peer.stream.pending))
+    many = Counter(one.type_url for one in unanswered)
+    assert many[CLUSTER] <= CLUSTERS_IN_FLIGHT
+    assert (many[LISTENER], many[ROUTE]) == (1, 1)
+    assert many[ENDPOINT] <= CLUSTERS_IN_FLIGHT + 1  # one behind each, and their own
+    assert set(kept) == {4 * 40}
+    while unanswered:
+        unanswered += peer.ack(unanswered.pop(0))
+    assert peer.stream.in_step(peer.revision)
     assert not peer.stream.pending
