@@ -252,7 +252,8 @@ class Crowd:
             request.update_mask.paths.append("session_persistence")
             await self.client.vips.UpdateVip(request)
             return name
-        made = await self.client.vip(project, f"v{number}", pool=pool, port=free_port())
+        port = free_port()
+        made = await self.client.vip(project, f"v{port}", pool=pool, port=port)
         return str(made.name)
 
 
