@@ -73,6 +73,19 @@ def test_a_changed_cluster_that_nothing_refers_to_is_emptied_first():
     assert peer.stream.in_step(peer.revision)
 
 
+def test_a_cluster_that_a_serving_route_is_to_lead_to_next_warms_with_its_members():
+    peer = settled(*tree("a"))
+    (clusters,) = peer.set(cluster("b"), endpoints("b", 81), route("a-vip", "b"))
+    assert names(clusters) == ["b"]
+    (real,) = peer.ask(ENDPOINT, subscribe=("b",))
+    # Sent empty first, the cluster would be there before any of its members was checked.
+    assert real.resources[0].version == endpoints("b", 81).version
+    peer.ack(real)
+    assert "waits for Cluster b" in peer.stream.waiting(Key(ROUTE, "a-vip"), peer.now)
+    (routes,) = peer.ack(clusters)
+    assert (routes.type_url, names(routes)) == (ROUTE, ["a-vip"])
+
+
 def test_endpoints_that_a_serving_cluster_shares_are_never_sent_empty():
     peer = settled(*tree("a"))
     responses = peer.set(cluster("a-by-source", shares="a"))
@@ -131,10 +144,9 @@ def test_a_route_goes_to_a_new_cluster_before_the_old_one_goes():
     changes = (cluster("green"), endpoints("green", 1), route("blue-vip", "green"))
     (clusters,) = peer.set(*changes, gone=(cluster("blue"), endpoints("blue", 80)))
     assert kinds([clusters]) == [("Cluster", ["green"], ())]
-    (empty,) = peer.ask(ENDPOINT, subscribe=("green",))
-    (real,) = peer.ack(empty)
-    assert peer.ack(clusters) == []
-    (routes,) = peer.ack(real)
+    (real,) = peer.ask(ENDPOINT, subscribe=("green",))
+    assert peer.ack(real) == []
+    (routes,) = peer.ack(clusters)
     assert routes.type_url == ROUTE
     (removal,) = peer.ack(routes)
     assert removal.removed == ("blue",)

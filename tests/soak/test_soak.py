@@ -34,6 +34,9 @@ REQUESTS = 50_000
 
 STEADY = 3
 COMING = 4
+CARRIED_OUT = 0.02
+"""Seconds in which a change that was taken reaches the Envoys, about: when it is killed."""
+
 NEAR = 2.0
 """Seconds before a request failed whose changes are told with it."""
 
@@ -57,11 +60,13 @@ class Soak:
     coming: list[Coming]
     loads: list[Load]
     choose: random.Random
+    when: random.Random
     began: float = field(default_factory=time.monotonic)
     made: int = 0
     refused: int = 0
     restarts: int = 0
     notes: list[tuple[float, str]] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def requests(self) -> int:
@@ -116,15 +121,19 @@ class Soak:
                 self.note(f"{described(change)} {code.name if code else ''}")
                 if code is None:
                     self.made += 1
+                    self.changed.set()
                 else:
                     assert code in FINE, described(change)
                     self.refused += 1
 
     async def restart(self, times: int) -> None:
-        """Kills the control plane at random moments, and starts it again."""
+        """Kills the control plane as it carries out a change, and starts it again."""
         for number in range(times):
-            due = self.began + (number + self.choose.uniform(0.3, 0.9)) * SECONDS / times
+            due = self.began + (number + self.when.uniform(0.3, 0.9)) * SECONDS / times
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+            self.changed.clear()
+            await self.changed.wait()
+            await asyncio.sleep(self.when.uniform(0.0, CARRIED_OUT))
             self.note("kill")
             await self.plane.kill()
             await self.plane.start()
@@ -194,7 +203,7 @@ async def soak(folder: Path, *, seed: int, forms: tuple[str, ...]) -> AsyncItera
             Load(f"127.0.0.1:{tenant.port}", keep_alive=4, per_request=3, pause=0.03)
             for tenant in steady
         ]
-        made = Soak(plane, envoys, steady, coming, loads, random.Random(seed))
+        made = Soak(plane, envoys, steady, coming, loads, random.Random(seed), random.Random(-seed))
         for load in loads:
             await stack.enter_async_context(load)
         yield made
