@@ -106,7 +106,9 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         closing.push_async_callback(agents.ledger.flush)
         closing.push_async_callback(feedback.flush)
         refuse_taken(settings.xds_address)
-        xds_server = await serve(cache, settings.xds_address)
+        # Order across types, and one word for each node, need one stream of all types: see
+        # docs/xds-conformance.md.
+        xds_server = await serve(cache, settings.xds_address, aggregated_only=True)
         closing.push_async_callback(_stop, xds_server)
         refuse_taken(settings.api_address)
         api_server = await serve_api(store, view, settings.api_address, agents=agents)

@@ -4,7 +4,7 @@ from collections import Counter
 
 from tests.cache.messages import cluster, endpoints, http_listener, route, tcp_listener
 from tests.cache.peer import Peer, names, tree
-from xds.cache import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key, Request, empty_endpoints
+from xds.cache import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key, empty_endpoints
 from xds.cache.channel import CLUSTERS_IN_FLIGHT
 
 
@@ -28,12 +28,9 @@ def kinds(responses):
 
 def test_a_listener_waits_for_its_cluster_through_its_route_and_says_so():
     peer = Peer()
-    peer.ask(LISTENER)
-    peer.ask(CLUSTER)
-    for response in peer.stream.run(peer.now):
-        peer.ack(response)
-    peer.stream.receive(Request(LISTENER, nonce="1"), peer.now)
-    peer.stream.receive(Request(CLUSTER, nonce="2"), peer.now)
+    for type_url in (LISTENER, CLUSTER):
+        (empty,) = peer.ask(type_url)
+        peer.ack(empty)
     (clusters,) = peer.set(*tree("a"))
     assert names(clusters) == ["a"]
     peer.now += 2.1

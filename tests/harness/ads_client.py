@@ -11,7 +11,6 @@ import grpc
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-_ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 _PREFIX = "type.googleapis.com/"
 CDS = _PREFIX + "envoy.config.cluster.v3.Cluster"
 EDS = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -20,17 +19,31 @@ RDS = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
 SDS = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 RTDS = _PREFIX + "envoy.service.runtime.v3.Runtime"
 
+METHODS = {
+    "": "/envoy.service.discovery.v3.AggregatedDiscoveryService/{}AggregatedResources",
+    CDS: "/envoy.service.cluster.v3.ClusterDiscoveryService/{}Clusters",
+    EDS: "/envoy.service.endpoint.v3.EndpointDiscoveryService/{}Endpoints",
+    LDS: "/envoy.service.listener.v3.ListenerDiscoveryService/{}Listeners",
+    RDS: "/envoy.service.route.v3.RouteDiscoveryService/{}Routes",
+    SDS: "/envoy.service.secret.v3.SecretDiscoveryService/{}Secrets",
+    RTDS: "/envoy.service.runtime.v3.RuntimeDiscoveryService/{}Runtime",
+}
+"""By type, "" for all of them (ADS); the forms are Delta, Stream and Fetch."""
+
 Answer = TypeVar("Answer")
 
 
 class _Client(Generic[Answer]):
-    """One channel with one ADS stream."""
+    """One channel with one stream: ADS, or with `only` the service of that type alone."""
 
-    method: str
+    form: str
     answer: type[Any]
 
-    def __init__(self, address: str, *, fleet: str = "fleet", node: str = "node") -> None:
+    def __init__(
+        self, address: str, *, fleet: str = "fleet", node: str = "node", only: str = ""
+    ) -> None:
         self._address = address
+        self._method = METHODS[only].format(self.form)
         self._node = base_pb2.Node(id=node, cluster=fleet, user_agent_name="test")
         self._sent_node = False
 
@@ -44,7 +57,7 @@ class _Client(Generic[Answer]):
             ],
         )
         self._call = self._channel.stream_stream(
-            _ADS + self.method,
+            self._method,
             request_serializer=None,
             response_deserializer=self.answer.FromString,
         )()
@@ -125,9 +138,9 @@ class _Peeked:
 
 
 class DeltaClient(_Client[discovery_pb2.DeltaDiscoveryResponse]):
-    """A client of DeltaAggregatedResources."""
+    """A client of the incremental form."""
 
-    method = "DeltaAggregatedResources"
+    form = "Delta"
     answer = discovery_pb2.DeltaDiscoveryResponse
 
     async def send(
@@ -138,7 +151,7 @@ class DeltaClient(_Client[discovery_pb2.DeltaDiscoveryResponse]):
         unsubscribe: Iterable[str] = (),
         initial: Mapping[str, str] | None = None,
         nonce: str = "",
-        error: str = "",
+        error: str | None = None,
         node: bool = True,
     ) -> None:
         """One request; the node goes with the first."""
@@ -149,7 +162,7 @@ class DeltaClient(_Client[discovery_pb2.DeltaDiscoveryResponse]):
             initial_resource_versions=dict(initial or {}),
             response_nonce=nonce,
         )
-        if error:
+        if error is not None:
             request.error_detail.code = 3
             request.error_detail.message = error
         await self._send(request, node=node)
@@ -170,13 +183,15 @@ class DeltaClient(_Client[discovery_pb2.DeltaDiscoveryResponse]):
 
 
 class SotwClient(_Client[discovery_pb2.DiscoveryResponse]):
-    """A client of StreamAggregatedResources."""
+    """A client of state of the world."""
 
-    method = "StreamAggregatedResources"
+    form = "Stream"
     answer = discovery_pb2.DiscoveryResponse
 
-    def __init__(self, address: str, *, fleet: str = "fleet", node: str = "node") -> None:
-        super().__init__(address, fleet=fleet, node=node)
+    def __init__(
+        self, address: str, *, fleet: str = "fleet", node: str = "node", only: str = ""
+    ) -> None:
+        super().__init__(address, fleet=fleet, node=node, only=only)
         self.names: dict[str, list[str]] = {}
         self.versions: dict[str, str] = {}
 
@@ -187,7 +202,7 @@ class SotwClient(_Client[discovery_pb2.DiscoveryResponse]):
         *,
         nonce: str = "",
         version: str = "",
-        error: str = "",
+        error: str | None = None,
         node: bool = True,
     ) -> None:
         """One request; the node goes with the first."""
@@ -198,7 +213,7 @@ class SotwClient(_Client[discovery_pb2.DiscoveryResponse]):
             response_nonce=nonce,
             version_info=version,
         )
-        if error:
+        if error is not None:
             request.error_detail.code = 3
             request.error_detail.message = error
         await self._send(request, node=node)

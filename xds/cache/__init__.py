@@ -2,6 +2,7 @@
 
 from xds.cache.cache import SnapshotCache
 from xds.cache.cursor import Pending
+from xds.cache.published import Publishable
 from xds.cache.resource import Resource, empty_endpoints
 from xds.cache.snapshot import Snapshot
 from xds.cache.stream import NodeStream
@@ -19,6 +20,7 @@ from xds.cache.types import (
     Request,
     Response,
 )
+from xds.cache.verdicts import Verdict, Verdicts
 
 __all__ = [
     "CLUSTER",
@@ -32,11 +34,14 @@ __all__ = [
     "NodeStream",
     "Observer",
     "Pending",
+    "Publishable",
     "RejectedVersion",
     "Request",
     "Resource",
     "Response",
     "Snapshot",
     "SnapshotCache",
+    "Verdict",
+    "Verdicts",
     "empty_endpoints",
 ]

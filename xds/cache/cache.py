@@ -6,9 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from google.protobuf.message import Message
-
 from xds.cache.cursor import Left
+from xds.cache.published import Publishable, resources_of
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource
 from xds.cache.snapshot import EMPTY, Own, Snapshot
@@ -64,6 +63,7 @@ class SnapshotCache:
         self._rejected: dict[tuple[str, str], dict[Key, Rejection]] = {}
         self._left: OrderedDict[_Who, Left] = OrderedDict()
         self._turn = 0
+        self._opened = 0
 
     def advance(self, fleet: str, revision: int, changes: Mapping[Key, Resource | None]) -> None:
         """Applies changes to a fleet's snapshot; the first call loads it, even if empty.
@@ -90,17 +90,22 @@ class SnapshotCache:
         for stream in state.streams:
             stream.on_dirty()
 
-    def publish(self, fleet: str, messages: Iterable[Message]) -> int:
-        """Makes `messages` all that a fleet holds.
+    def publish(self, fleet: str, messages: Iterable[Publishable]) -> int:
+        """Makes `messages` all that a fleet holds; only what differs from before is sent.
 
         Args:
             fleet: the fleet.
-            messages: Envoy messages: clusters, endpoints, listeners, routes, ...
+            messages: clusters, endpoints, listeners, routes, secrets, runtime layers, ...: messages
+                of xds-protos or envoy-data-plane, or (type URL, name, the message's bytes).
 
         Returns:
             The revision; that of before if nothing is different.
+
+        Raises:
+            TypeError: something is no message.
+            ValueError: something has no name, or the name of another of its type.
         """
-        wanted = {resource.key: resource for resource in map(Resource.of, messages)}
+        wanted = resources_of(messages)
         current = self.snapshot(fleet)
         changes: dict[Key, Resource | None] = {}
         for type_url in current.types() if current else ():
@@ -193,6 +198,7 @@ class SnapshotCache:
         for other in state.streams:
             if other.node.id == node.id and other.types == types:
                 left = other.leave()
+        self._opened += 1
         stream = NodeStream(
             self,
             fleet=fleet,
@@ -202,6 +208,7 @@ class SnapshotCache:
             left=left,
             rejected=self._rejected.setdefault(who[:2], {}),
             now=now,
+            number=self._opened,
             variant=variant,
         )
         state.streams.append(stream)

@@ -52,10 +52,14 @@ class Batch:
 
 
 class Composer:
-    """Makes the responses of one stream."""
+    """Makes the responses of one stream.
 
-    def __init__(self, state: State) -> None:
+    Its nonces begin with the stream's number: those of another stream mean nothing (rule 10).
+    """
+
+    def __init__(self, state: State, stream: int) -> None:
         self._state = state
+        self._stream = stream
         self._nonce = 0
 
     def run(self, now: float) -> list[Response]:
@@ -200,7 +204,7 @@ class Composer:
     ) -> Iterator[Response]:
         state = self._state
         self._nonce += 1
-        nonce = f"{self._nonce:x}"
+        nonce = f"{self._stream:x}.{self._nonce:x}"
         channel.owed = False
         channel.flights[nonce] = Flight(nonce, now, dict(batch.entries), kept or {})
         changed = [resource for resource in batch.entries.values() if resource is not None]

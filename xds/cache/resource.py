@@ -14,6 +14,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from xds.cache.references import references
 from xds.cache.types import ENDPOINT, Key
+from xds.cache.xdstp import canonical
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,9 +41,9 @@ class Resource:
         packed.Pack(message, deterministic=True)
         name = getattr(message, "cluster_name", None) or getattr(message, "name", "")
         return cls.packed(
-            Key(packed.type_url, str(name)),
+            Key(packed.type_url, canonical(str(name))),
             packed.SerializeToString(deterministic=True),
-            references(message),
+            frozenset(Key(kind, canonical(target)) for kind, target in references(message)),
         )
 
     @classmethod

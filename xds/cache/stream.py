@@ -46,6 +46,7 @@ class NodeStream:
         left: Left | None,
         rejected: dict[Key, Rejection],
         now: float,
+        number: int,
         variant: str = "",
     ) -> None:
         self.fleet = fleet
@@ -58,7 +59,7 @@ class NodeStream:
             cursor=Cursor(left), rejected=rejected, delta=delta, types=types, asked_at=now
         )
         self._state.note_unknown(self._state.cursor.pending)
-        self._composer = Composer(self._state)
+        self._composer = Composer(self._state, number)
         self._loaded = False
 
     @property

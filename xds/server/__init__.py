@@ -1,4 +1,4 @@
-"""The streams: ADS over grpc.aio, delta and state of the world, on the pure core of the cache.
+"""The streams over grpc.aio: ADS and single-type services, delta and state of the world.
 
 With `xds.cache` it is an xDS server by itself: it needs no database and none of the other rooms.
 A node belongs to the fleet that its `node.cluster` names.
@@ -6,25 +6,26 @@ A node belongs to the fleet that its `node.cluster` names.
 Example:
     >>> import asyncio
     >>> from envoy.config.cluster.v3.cluster_pb2 import Cluster
-    >>> from xds.cache import SnapshotCache
+    >>> from xds.cache import SnapshotCache, Verdicts
     >>> from xds.server import serve
     >>> async def main():
-    ...     cache = SnapshotCache()
+    ...     cache = SnapshotCache(Verdicts(print))
     ...     cache.publish("edge", [Cluster(name="web", type=Cluster.STATIC)])
-    ...     async with await serve(cache, "127.0.0.1:0") as server:
-    ...         return server.port > 0
+    ...     server = await serve(cache, "127.0.0.1:0")
+    ...     print("serving" if server.port else "not there")
+    ...     await server.stop()
     >>> asyncio.run(main())
-    True
+    serving
 """
 
 from xds.server.errors import AddressNotBound, UnsafeAddress, XdsServerError
 from xds.server.options import ServerOptions
-from xds.server.server import AdsService, Server, serve
+from xds.server.server import DiscoveryService, Server, serve
 from xds.server.traffic import Traffic
 
 __all__ = [
     "AddressNotBound",
-    "AdsService",
+    "DiscoveryService",
     "Server",
     "ServerOptions",
     "Traffic",

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Value
 
 from xds.cache.types import NodeInfo, Request, Response
+from xds.cache.xdstp import canonical
 
 CONTROL_PLANE = "tidegate"
 """The `control_plane.identifier` of every response (rule 57)."""
@@ -27,44 +28,54 @@ class Malformed(ValueError):
     """
 
 
-def read_delta(data: bytes) -> tuple[Request, NodeInfo | None]:
+def read_delta(data: bytes, only: str = "") -> tuple[Request, NodeInfo | None]:
     """Reads a DeltaDiscoveryRequest.
+
+    Args:
+        data: the message.
+        only: the one type that its stream carries; empty: all (ADS).
 
     Returns:
         The request, and the node if the message carries one.
 
     Raises:
-        Malformed: the bytes are no such message, or `type_url` is empty (rule 3).
+        Malformed: the bytes are no such message, or its type is none of the stream's (rules 3, 4).
     """
     message = DeltaDiscoveryRequest()
     _parse(message, data)
     request = Request(
-        type_url=_type_of(message),
+        type_url=_type_of(message, only),
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
-        subscribe=tuple(message.resource_names_subscribe),
-        unsubscribe=tuple(message.resource_names_unsubscribe),
-        initial_versions=dict(message.initial_resource_versions),
+        subscribe=tuple(map(canonical, message.resource_names_subscribe)),
+        unsubscribe=tuple(map(canonical, message.resource_names_unsubscribe)),
+        initial_versions={
+            canonical(name): version for name, version in message.initial_resource_versions.items()
+        },
     )
     return request, _node(message.node) if message.HasField("node") else None
 
 
-def read_sotw(data: bytes) -> tuple[Request, NodeInfo | None]:
+def read_sotw(data: bytes, only: str = "") -> tuple[Request, NodeInfo | None]:
     """Reads a DiscoveryRequest.
+
+    Args:
+        data: the message.
+        only: the one type that its stream carries; empty: all (ADS).
 
     Returns:
         The request, and the node if the message carries one.
 
     Raises:
-        Malformed: the bytes are no such message, or `type_url` is empty (rule 3).
+        Malformed: the bytes are no such message, or its type is none of the stream's (rules 3, 4).
     """
     message = DiscoveryRequest()
     _parse(message, data)
     request = Request(
-        type_url=_type_of(message),
+        type_url=_type_of(message, only),
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
-        names=tuple(message.resource_names),
+        names=tuple(map(canonical, message.resource_names)),
         version_info=message.version_info,
     )
     return request, _node(message.node) if message.HasField("node") else None
@@ -104,7 +115,11 @@ def _parse(message: DeltaDiscoveryRequest | DiscoveryRequest, data: bytes) -> No
         raise Malformed("the message is no discovery request of xDS v3") from None
 
 
-def _type_of(message: DeltaDiscoveryRequest | DiscoveryRequest) -> str:
+def _type_of(message: DeltaDiscoveryRequest | DiscoveryRequest, only: str) -> str:
+    if only:
+        if message.type_url not in ("", only):
+            raise Malformed(f"this service serves nothing but {only}: use that type's own, or ADS")
+        return only
     if not message.type_url:
         raise Malformed("type_url is empty: on an aggregated stream each request names its type")
     return message.type_url

@@ -1,11 +1,4 @@
-"""The xDS server: aggregated discovery over grpc.aio, delta and state of the world.
-
-A server for a fleet of Envoys in a few lines::
-
-    cache = SnapshotCache()
-    cache.publish("edge", [cluster, endpoints, listener, route])  # Envoy's own messages
-    server = await serve(cache, "127.0.0.1:18000")
-"""
+"""The xDS server over grpc.aio: ADS and the single-type services, delta and state of the world."""
 
 from __future__ import annotations
 
@@ -13,20 +6,20 @@ import asyncio
 import ipaddress
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Self
 
 import grpc
 
 from xds.cache import NodeInfo, SnapshotCache
-from xds.server.ads_stream import DELTA, STATE_OF_THE_WORLD, AdsStream, Context, Dialect, End
 from xds.server.errors import AddressNotBound, UnsafeAddress
 from xds.server.options import ServerOptions
+from xds.server.services import AGGREGATED, NOT_POLLED, NOT_SEPARATE, SINGLE_TYPE, Service
+from xds.server.stream import DELTA, STATE_OF_THE_WORLD, Context, Dialect, DiscoveryStream, End
 from xds.server.traffic import Traffic
 
 _log = logging.getLogger(__name__)
 
-_SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _DEFAULTS = ServerOptions()
 
 
@@ -35,8 +28,8 @@ def cluster_of(node: NodeInfo) -> str:
     return node.cluster
 
 
-class AdsService:
-    """The aggregated discovery service, to be added to a grpc.aio server.
+class DiscoveryService:
+    """The discovery services, aggregated and of single types, to be added to a grpc.aio server.
 
     Attributes:
         traffic: what went over all streams, those that ended included.
@@ -48,29 +41,46 @@ class AdsService:
         *,
         options: ServerOptions = _DEFAULTS,
         fleet_of: Callable[[NodeInfo], str] = cluster_of,
+        aggregated_only: bool = False,
     ) -> None:
         self.traffic = Traffic()
         self._cache = cache
         self._options = options
         self._fleet_of = fleet_of
+        self._aggregated_only = aggregated_only
         self._admission = asyncio.Semaphore(options.first_answers)
-        self._streams: set[AdsStream] = set()
+        self._streams: set[DiscoveryStream] = set()
         self._stopping = False
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Registers both forms of the service.
+        """Registers all services, each in both forms.
 
         Messages stay bytes: grpcio's own deserialiser tells the client what Python said about a
         malformed one (measured), and resources are serialised already.
         """
-        handlers = {
-            "DeltaAggregatedResources": self._handler(DELTA),
-            "StreamAggregatedResources": self._handler(STATE_OF_THE_WORLD),
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
+        server.add_generic_rpc_handlers(
+            [
+                grpc.method_handlers_generic_handler(service.name, self._handlers(service))
+                for service in (AGGREGATED, *SINGLE_TYPE)
+            ]
+        )
+
+    def _handlers(self, service: Service) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
+        if service.type_url and self._aggregated_only:
+            refused = grpc.stream_stream_rpc_method_handler(_unimplemented(NOT_SEPARATE))
+            handlers = {service.delta: refused, service.stream: refused}
+        else:
+            handlers = {
+                service.delta: self._handler(DELTA, service.type_url),
+                service.stream: self._handler(STATE_OF_THE_WORLD, service.type_url),
+            }
+        if service.fetch:
+            polled = grpc.unary_unary_rpc_method_handler(_unimplemented(NOT_POLLED))
+            handlers[service.fetch] = polled
+        return handlers
 
     @property
-    def streams(self) -> tuple[AdsStream, ...]:
+    def streams(self) -> tuple[DiscoveryStream, ...]:
         """The streams that are open now."""
         return tuple(self._streams)
 
@@ -83,13 +93,14 @@ class AdsService:
         for stream in self._streams:
             stream.end(grpc.StatusCode.UNAVAILABLE, reason)
 
-    def _handler(self, dialect: Dialect) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def _handler(self, dialect: Dialect, type_url: str) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def serve_stream(_requests: object, context: Context) -> None:
             if self._stopping:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "this server is stopping")
-            stream = AdsStream(
+            stream = DiscoveryStream(
                 self._cache,
                 dialect,
+                type_url=type_url,
                 options=self._options,
                 admission=self._admission,
                 fleet_of=self._fleet_of,
@@ -111,6 +122,13 @@ class AdsService:
         return grpc.stream_stream_rpc_method_handler(serve_stream)
 
 
+def _unimplemented(reason: str) -> Callable[[object, Context], Awaitable[None]]:
+    async def refuse(_request: object, context: Context) -> None:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, reason)
+
+    return refuse
+
+
 class Server:
     """A running xDS server; as an async context manager it stops at the end.
 
@@ -120,7 +138,7 @@ class Server:
     """
 
     def __init__(
-        self, server: grpc.aio.Server, service: AdsService, *, port: int, grace: float
+        self, server: grpc.aio.Server, service: DiscoveryService, *, port: int, grace: float
     ) -> None:
         self.port = port
         self.service = service
@@ -150,6 +168,7 @@ async def serve(
     *,
     options: ServerOptions = _DEFAULTS,
     fleet_of: Callable[[NodeInfo], str] | None = None,
+    aggregated_only: bool = False,
     credentials: grpc.ServerCredentials | None = None,
 ) -> Server:
     """Starts an xDS server.
@@ -160,6 +179,8 @@ async def serve(
             is its owner's alone (mode 0600).
         options: limits and times.
         fleet_of: which fleet a node belongs to; by default its `node.cluster`.
+        aggregated_only: ADS alone; the services of a single type answer UNIMPLEMENTED. For whoever
+            needs the order across types, or one stream that speaks for its node.
         credentials: TLS; without them only loopback and unix sockets are listened on.
 
     Returns:
@@ -175,7 +196,9 @@ async def serve(
             "configuration; listen on 127.0.0.1, [::1] or unix:..., or give TLS credentials"
         )
     server = grpc.aio.server(options=options.channel_arguments())
-    service = AdsService(cache, options=options, fleet_of=fleet_of or cluster_of)
+    service = DiscoveryService(
+        cache, options=options, fleet_of=fleet_of or cluster_of, aggregated_only=aggregated_only
+    )
     service.add_to(server)
     try:
         port = _bind(server, address, credentials)

@@ -29,12 +29,12 @@ class Dialect:
 
     Attributes:
         delta: whether it is the incremental one.
-        read: bytes to a request and the node that it may carry.
+        read: bytes, and the stream's only type if it has one, to a request and the node in it.
         write: a response to bytes.
     """
 
     delta: bool
-    read: Callable[[bytes], tuple[Request, NodeInfo | None]]
+    read: Callable[[bytes, str], tuple[Request, NodeInfo | None]]
     write: Callable[[Response], bytes]
 
 
@@ -55,10 +55,11 @@ class End:
     reason: str
 
 
-class AdsStream:
-    """Serves one aggregated stream from its first message to its end.
+class DiscoveryStream:
+    """Serves one stream, aggregated or of a single type, from its first message to its end.
 
     Attributes:
+        type_url: the one type that it carries; empty: all (ADS).
         traffic: what went over it.
         node: who the client says it is; None before its first message.
         core: its subscriptions and what it holds; None before its first message.
@@ -69,11 +70,13 @@ class AdsStream:
         cache: SnapshotCache,
         dialect: Dialect,
         *,
+        type_url: str,
         options: ServerOptions,
         admission: asyncio.Semaphore,
         fleet_of: Callable[[NodeInfo], str],
         total: Traffic,
     ) -> None:
+        self.type_url = type_url
         self.traffic = Traffic()
         self.node: NodeInfo | None = None
         self.core: NodeStream | None = None
@@ -115,7 +118,7 @@ class AdsStream:
 
     def _open(self, first: bytes) -> NodeStream:
         """Opens the stream in the cache with what the first message says (rules 1, 2, 8)."""
-        request, node = self._dialect.read(first)
+        request, node = self._dialect.read(first, self.type_url)
         if node is None or not node.id:
             raise Malformed("the first request of a stream carries the node, with its id")
         fleet = self._fleet_of(node)
@@ -126,6 +129,7 @@ class AdsStream:
             node=node,
             delta=self._dialect.delta,
             now=self._clock(),
+            types=frozenset({self.type_url}) if self.type_url else None,
             variant=node.id,  # what is this node's own, if there is anything
         )
         core.on_dirty = self._wake.set
@@ -149,7 +153,7 @@ class AdsStream:
     async def _take(self, context: Context, core: NodeStream) -> None:
         while isinstance(data := await context.read(), bytes):
             try:
-                request, _ = self._dialect.read(data)
+                request, _ = self._dialect.read(data, self.type_url)
             except Malformed as error:
                 self.end(grpc.StatusCode.INVALID_ARGUMENT, str(error))
                 return
