@@ -140,6 +140,11 @@ class Soak:
             self.note("started")
             self.restarts += 1
 
+    async def more(self, requests: float) -> None:
+        """Goes on, where the machine is busy, until so many requests were made in all."""
+        while self.requests < requests:
+            await asyncio.sleep(0.1)
+
     async def tell(self) -> None:
         """Says how it goes until cancelled."""
         while True:
@@ -256,6 +261,7 @@ async def test_no_request_fails_while_everything_changes(
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(it.change())
                 tasks.create_task(it.restart(restarts))
+            await it.more(REQUESTS / len(SEEDS))
         finally:
             telling.cancel()
         print(f"seed {seed}: {it.line()}", flush=True)  # noqa: T201 - what it has shown

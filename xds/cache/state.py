@@ -77,9 +77,11 @@ class State:
         return channel is not None and channel.subscription.covers(key.name)
 
     def unneeded(self, key: Key) -> bool:
-        """Whether nobody asks for a name: the client does not, and nothing that is wanted does."""
-        by_name = key.type_url in (ROUTE, ENDPOINT)
-        return by_name and not self.covers(key) and not any(self.cursor.base.users(key))
+        """Whether nobody asks for a wanted name: the client does not, nor what else is wanted."""
+        base = self.cursor.base
+        if key.type_url not in (ROUTE, ENDPOINT) or base.get(key) is None:
+            return False
+        return not self.covers(key) and not any(base.users(key))
 
     def refused(self, key: Key) -> Rejection | None:
         """Gives the rejection of what is wanted now, if this node refused exactly that."""

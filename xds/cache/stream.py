@@ -155,7 +155,7 @@ class NodeStream:
         if not state.cursor.opened(key.type_url):
             return (
                 state.certain_of(key.type_url)
-                and state.cursor.base.get(key) is None
+                and (state.cursor.base.get(key) is None or state.unneeded(key))
                 and state.cursor.states(key) == (None,)
             )
         pending = state.cursor.pending.get(key)
