@@ -103,9 +103,13 @@ def _show(resource: ResourceView) -> explanation_pb2.EnvoyResource:
 
 
 def _show_verdict(verdict: NodeVerdict) -> explanation_pb2.NodeVerdict:
-    return explanation_pb2.NodeVerdict(
+    message = explanation_pb2.NodeVerdict(
         node=verdict.node,
         state=_STATES.get(verdict.state, explanation_pb2.ResourceState.PENDING),
         version=verdict.version,
         message=verdict.message,
+        sent_version=verdict.sent,
     )
+    if verdict.sent_at is not None:
+        message.sent_time.FromDatetime(verdict.sent_at)
+    return message

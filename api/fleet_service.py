@@ -106,7 +106,8 @@ class FleetService(FleetServiceServicer):
         refused = await self._serving.store.read(lambda tx: _refused(tx, fleet))
         for node in self._serving.view.nodes(fleet):
             if node.name == request.name:
-                return show_node(node, refused[fleet].get(node.name, ()))
+                unsettled = self._serving.view.unsettled(node.name)
+                return show_node(node, refused[fleet].get(node.name, ()), unsettled)
         raise NotFound(NODE.title, request.name)
 
     async def ListNodes(

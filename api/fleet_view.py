@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from lbaas.model.enums import NodeState
+from lbaas.model.enums import NodeState, ResourceState
 from lbaas.model.health import Health
 from lbaas.model.objects import Capabilities, Fleet, NodeView
 from lbaas.model.reports import Traffic
@@ -22,12 +22,33 @@ class NodeVerdict:
     """What one node (`fleets/{fleet}/nodes/{node}`) says of one resource.
 
     `version` is the one that it confirmed last ("" for none), `message` Envoy's own words of a
-    rejection, or why the resource is still waited for.
+    rejection, or why the resource is still waited for. `sent` is the version under way, sent at
+    `sent_at` and not answered; None: nothing is.
     """
 
     node: str
     state: NodeState
     version: str = ""
+    message: str = ""
+    sent: str = ""
+    sent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeResourceView:
+    """An Envoy resource that a node does not hold as wanted, and why.
+
+    Of the versions `wanted` is "" for a removal, `held` "" for nothing; `sent` is under way if
+    `sent_at` is set.
+    """
+
+    type_url: str
+    name: str
+    state: ResourceState
+    wanted: str = ""
+    held: str = ""
+    sent: str = ""
+    sent_at: datetime | None = None
     message: str = ""
 
 
@@ -73,6 +94,10 @@ class FleetView(Protocol):
 
     def nodes(self, fleet: str) -> Sequence[NodeView]:
         """Gives the nodes that are or were connected, of the fleet with this name."""
+        ...
+
+    def unsettled(self, node: str) -> Sequence[NodeResourceView]:
+        """Gives what a node (by its name) does not hold as wanted, refused first; at most 256."""
         ...
 
     def connected(self, fleet: str) -> int:

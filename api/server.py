@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from api.agent_service import AgentService
 from api.agents import Agents
+from api.calls import CallInterceptor, CallObserver
 from api.fleet_service import FleetService
 from api.fleet_view import FleetView
 from api.health_monitor_service import HealthMonitorService
@@ -135,6 +136,7 @@ async def serve_api(
     agents: Agents,
     page_secret: bytes = b"",
     heartbeat: timedelta = HEARTBEAT,
+    observe: CallObserver = lambda *_: None,
 ) -> ApiServer:
     """Starts the API's server on a store that is open.
 
@@ -147,12 +149,14 @@ async def serve_api(
         agents: Takes what agents report.
         page_secret: Signs page tokens; processes of one plane share it. Empty: a random one.
         heartbeat: After how much silence a watch shows a sign of life.
+        observe: Is told of every call when it has ended.
 
     Raises:
         FailedPrecondition: The address is not loopback, or cannot be listened on.
     """
     refuse_beyond_loopback(address)
-    server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
+    interceptors = [CallInterceptor(observe), ErrorInterceptor()]
+    server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
     serving, checks = await add_services(
         server, store, view, agents=agents, page_secret=page_secret, heartbeat=heartbeat
     )

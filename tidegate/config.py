@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     xds_address: str = Field(
         default="127.0.0.1:18000", description="where Envoys connect: host:port or unix:/path"
     )
+    metrics_address: str = Field(
+        default="",
+        description="where Prometheus scrapes metrics over HTTP: host:port on loopback; empty:"
+        " nothing listens",
+    )
     member_ranges_allowed: tuple[IPvAnyNetwork, ...] = Field(
         default=(),
         description="CIDRs that members may use although they are refused by default, for"
@@ -66,6 +71,14 @@ class Settings(BaseSettings):
         fault = sockets.fault(address)
         if fault:
             raise ValueError(fault)
+        return address
+
+    @field_validator("metrics_address")
+    @classmethod
+    def _host_and_port(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if address and not (host and not host.startswith("unix") and port.isdecimal()):
+            raise ValueError("write HOST:PORT, for instance 127.0.0.1:18091, or nothing")
         return address
 
     @classmethod

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime
 
 import structlog
 
@@ -49,6 +50,8 @@ class Feedback:
     Attributes:
         outbox: the verdicts that wait to be written.
         on_lost: called when nodes were lost: what the others can do may be more.
+        on_applied: called with a fleet's id, a revision and the seconds since its commit when all
+            counted nodes of the fleet have confirmed what that touched.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Feedback:
         self._remains = Remains(nodes)
         self._to_sweep: list[str] = []
         self.on_lost: Callable[[], None] = lambda: None
+        self.on_applied: Callable[[str, int, float], None] = lambda *_: None
         self._wake = asyncio.Event()
         self._nodes_changed = asyncio.Event()
 
@@ -94,6 +98,9 @@ class Feedback:
             self._unsettled.add(entry)
         drained = entry.drain_end is not None and impact.drain_end is None
         changed = impact.rev > entry.rev or impact.deleted != entry.deleted or drained
+        if changed:
+            # How long a member drains is its tenant's choice, and no measure of the fleet.
+            entry.committed = None if impact.drain_end or drained else impact.committed
         entry.drain_end = impact.drain_end
         entry.rev = max(entry.rev, impact.rev)
         entry.deleted = impact.deleted
@@ -233,6 +240,7 @@ class Feedback:
             if entry.drain_end is None and all(
                 self._confirmed(entry, node) for node in self._holders(entry)
             ):
+                self._applied(entry)
                 self.outbox.gone[entry.name] = entry.rev
                 self._wake.set()
             return
@@ -243,8 +251,17 @@ class Feedback:
             if not nodes or not all(self._confirmed(entry, node) for node in nodes):
                 self.outbox.live.pop(entry.name, None)
                 return
+        self._applied(entry)
         self.outbox.live[entry.name] = entry.rev
         self._wake.set()
+
+    def _applied(self, entry: Unsettled) -> None:
+        """Tells, once a change, how long it took from its commit until every node had it."""
+        committed, entry.committed = entry.committed, None
+        if committed is not None:
+            seconds = (datetime.now(UTC) - committed).total_seconds()
+            for fleet in {place.fleet for place in entry.watched}:
+                self.on_applied(fleet, entry.rev, seconds)
 
     def _holders(self, entry: Unsettled) -> list[TrackedNode]:
         fleets = {place.fleet for place in entry.watched}

@@ -3,22 +3,32 @@
 import json
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
-from api.fleet_view import NodeVerdict, ResourceView, TrafficView
+from api.fleet_view import NodeResourceView, NodeVerdict, ResourceView, TrafficView
 from lbaas.model.capabilities import offered
-from lbaas.model.enums import NodeState
+from lbaas.model.enums import NodeState, ResourceState
 from lbaas.model.health import Health
 from lbaas.model.objects import Capabilities, Fleet, Node, NodeView
 from lbaas.model.status import Progress, StatusDetail
 from tidegate.agents.hub import AgentHub
 from tidegate.feedback import Feedback
 from tidegate.limits import Limits
-from tidegate.nodes import NodeRegister, TrackedNode, node_id
+from tidegate.nodes import PENDING_SHOWN, NodeRegister, TrackedNode, node_id
+from tidegate.pace import Pace
 from tidegate.rendering import Place, Renderings
 from tidegate.unsettled import Unsettled
 from xds.cache.cache import SnapshotCache
+from xds.cache.client_status import ResourceStatus, Standing
 from xds.cache.types import LISTENER, Key
 from xds.translate import BUILT, readable
+
+_STATES = {
+    Standing.NOT_SENT: ResourceState.NOT_SENT,
+    Standing.SENT: ResourceState.SENT,
+    Standing.REJECTED: ResourceState.REJECTED,
+}
 
 
 class StreamsFleetView:
@@ -32,8 +42,10 @@ class StreamsFleetView:
         nodes: NodeRegister,
         agents: AgentHub,
         limits: Limits,
+        pace: Pace,
     ) -> None:
         """Takes the rooms that know."""
+        self._pace = pace
         self._cache = cache
         self._renderings = renderings
         self._feedback = feedback
@@ -89,7 +101,8 @@ class StreamsFleetView:
             )
         if not missing:
             return None
-        node, place = missing[0]
+        # Clusters before endpoints, listeners, routes: what waits for them is no reason.
+        node, place = min(missing, key=lambda each: (each[0].name, each[1].key))
         stream = node.stream
         if stream is None:
             reason, words = "NODE_DISCONNECTED", "the node is not connected; it has 30 s to return"
@@ -111,9 +124,30 @@ class StreamsFleetView:
 
     def _view(self, node: TrackedNode) -> NodeView:
         refused = self._feedback.rejections_at(node.fleet, node_id(node.name))
-        return self._nodes.view(
+        seen = self._nodes.view(
             node, frozenset(each.resource for each in refused), self._agents.agent(node.name)
         )
+        if node.stream is None:
+            return seen
+        pace = self._pace
+        return replace(seen, lag=pace.lag(node.stream), overdue=pace.overdue(node.stream))
+
+    def unsettled(self, node: str) -> Sequence[NodeResourceView]:
+        """Gives what a node (by its name) does not hold as wanted, refused first; at most 256."""
+        tracked = self._nodes.find(node)
+        stream = tracked.stream if tracked is not None else None
+        if stream is None:
+            return []
+        now = time.monotonic()
+        found: list[NodeResourceView] = []
+        for key in sorted(stream.pending, key=lambda each: (each not in stream.rejections, each)):
+            if len(found) == PENDING_SHOWN:
+                break
+            status = stream.status(key, now)
+            # What only waits for something that was refused, or that nobody asked for, is no news.
+            if status.standing is Standing.REJECTED or not stream.refused(key):
+                found.append(_resource_view(status, now))
+        return found
 
     def connected(self, fleet: str) -> int:
         """Gives how many nodes of a fleet (its resource name) have a stream."""
@@ -149,19 +183,28 @@ class StreamsFleetView:
             }
             stream = node.stream
             if stream is None:
-                state, message = NodeState.LOST, "not connected"
-            elif key.type_url in refused:
+                message = "not connected"
+                verdicts.append(NodeVerdict(node=node.name, state=NodeState.LOST, message=message))
+                continue
+            status = stream.status(key, now)
+            if key.type_url in refused:
                 state, message = NodeState.REJECTED, refused[key.type_url].message
-            elif stream.confirmed(key, stream.revision):
-                state, message = NodeState.SYNCED, ""
-            else:
-                state, message = NodeState.PENDING, stream.waiting(key, now)
-            held = ""
-            if state is NodeState.SYNCED:
-                held = wanted
-            elif state is NodeState.REJECTED:
                 held = refused[key.type_url].last_good_version
-            verdicts.append(NodeVerdict(node=node.name, state=state, version=held, message=message))
+            elif stream.confirmed(key, stream.revision) and _held(status) == wanted:
+                state, message, held = NodeState.SYNCED, "", wanted
+            else:
+                message = status.waiting or "is not sent yet"
+                state, held = NodeState.PENDING, _held(status)
+            verdicts.append(
+                NodeVerdict(
+                    node=node.name,
+                    state=state,
+                    version=held,
+                    message=message,
+                    sent=status.sent.version if status.sent else "",
+                    sent_at=_moment(status, now),
+                )
+            )
         return verdicts
 
     def health(self, name: str) -> Health:
@@ -202,4 +245,30 @@ def _draining(entry: Unsettled | None) -> StatusDetail | None:
     return StatusDetail(
         reason="DRAINING",
         message=f"it takes nothing new, and leaves at {entry.drain_end:%H:%M:%S} UTC",
+    )
+
+
+def _held(status: ResourceStatus) -> str:
+    """Gives the version that a node ran when it last answered; "" for none."""
+    return status.held.version if status.held is not None else ""
+
+
+def _moment(status: ResourceStatus, now: float) -> datetime | None:
+    """Gives when what is under way was sent, by the clock on the wall."""
+    if status.sent_at is None:
+        return None
+    return datetime.now(UTC) - timedelta(seconds=max(0.0, now - status.sent_at))
+
+
+def _resource_view(status: ResourceStatus, now: float) -> NodeResourceView:
+    rejected = status.standing is Standing.REJECTED and status.rejection is not None
+    return NodeResourceView(
+        type_url=status.key.type_url,
+        name=status.key.name,
+        state=_STATES.get(status.standing, ResourceState.NOT_SENT),
+        wanted=status.wanted.version if status.wanted else "",
+        held=_held(status),
+        sent=status.sent.version if status.sent else "",
+        sent_at=_moment(status, now),
+        message=status.rejection.message if rejected and status.rejection else status.waiting,
     )

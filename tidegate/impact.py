@@ -63,7 +63,8 @@ class Impact:
     `published` is the revision under which that was published: the streams know no other.
     `placed` False: no node can confirm it yet, its pool or its address has no place.
     `arrived`: its pool comes to a fleet, so that all of it was published anew though nobody
-    wrote the object. `drain_end`: until when a member that was deleted serves on.
+    wrote the object. `drain_end`: until when a member that was deleted serves on. `committed`: when
+    `rev` was; None if that is live already.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Impact:
     placed: bool = True
     arrived: bool = False
     drain_end: datetime | None = None
+    committed: datetime | None = None
 
 
 def impacts(
@@ -120,6 +122,7 @@ def impacts(
             touched=places,
             placed=placed,
             arrived=name in arrived,
+            committed=obj.record.update_time if obj.record.live_rev < obj.record.spec_rev else None,
         )
     for name, obj in deleted.items():
         places = frozenset(touched.get(name, ()))
@@ -135,6 +138,7 @@ def impacts(
             touched=places,
             deleted=True,
             drain_end=draining.get(name),
+            committed=obj.record.update_time,
         )
 
 

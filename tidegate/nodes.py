@@ -240,22 +240,26 @@ class NodeRegister:
         """Gives how many nodes of a fleet have a stream."""
         return sum(1 for node in self._nodes.get(fleet, {}).values() if node.streams)
 
+    def state(self, node: TrackedNode, *, rejects: bool) -> NodeState:
+        """Gives how a node stands to its fleet. `rejects`: it has refused something."""
+        stream = node.stream
+        if stream is None and node.last_seen == EPOCH:
+            return NodeState.JOINING  # its agent is there, its Envoy has never connected
+        if stream is None:
+            return NodeState.LOST if node.lost or not node.counted else NodeState.PENDING
+        if rejects:
+            return NodeState.REJECTED
+        if not node.counted and not stream.in_step(node.joined_rev):
+            return NodeState.JOINING
+        return NodeState.PENDING if stream.pending else NodeState.SYNCED
+
     def view(
         self, node: TrackedNode, rejected: frozenset[str], agent: AgentView | None = None
     ) -> NodeView:
         """Gives what an operator sees of a node. `rejected`: resource names it refused."""
         stream = node.stream
         pending = () if stream is None else tuple(sorted({key.name for key in stream.pending}))
-        if stream is None and node.last_seen == EPOCH:
-            state = NodeState.JOINING  # its agent is there, its Envoy has never connected
-        elif stream is None:
-            state = NodeState.LOST if node.lost or not node.counted else NodeState.PENDING
-        elif rejected:
-            state = NodeState.REJECTED
-        elif not node.counted and not stream.in_step(node.joined_rev):
-            state = NodeState.JOINING
-        else:
-            state = NodeState.PENDING if pending else NodeState.SYNCED
+        state = self.state(node, rejects=bool(rejected))
         return NodeView(
             name=node.name,
             state=state,

@@ -18,9 +18,13 @@ from tidegate.drains import Drains
 from tidegate.feedback import Feedback
 from tidegate.fleet_view import StreamsFleetView
 from tidegate.limits import Limits
+from tidegate.metrics import Metrics
+from tidegate.metrics_door import scraped_at
 from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
+from tidegate.pace import Pace
 from tidegate.placing import Placing
+from tidegate.proxyless import Proxyless, snapshot_of
 from tidegate.reconcile import Reconcile
 from tidegate.rendering import Renderings
 from tidegate.sockets import refuse_taken
@@ -38,6 +42,7 @@ class Plane:
 
     api_port: int
     xds_port: int
+    metrics_port: int
     store: Store
     cache: SnapshotCache
     xds: Server
@@ -67,14 +72,14 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         renderings = Renderings()
         nodes = NodeRegister(lost_after=settings.lost_after.total_seconds())
         feedback = Feedback(store, cache, renderings, nodes)
-        agents = AgentHub(
-            store,
-            nodes,
-            known=lambda fleet: cache.snapshot(fleet) is not None,
-            save=feedback.save,
-        )
+
+        def known(fleet: str) -> bool:
+            return cache.snapshot(fleet) is not None
+
+        agents = AgentHub(store, nodes, known=known, save=feedback.save)
         limits = Limits(cache, nodes)
-        view = StreamsFleetView(cache, renderings, feedback, nodes, agents, limits)
+        pace = Pace(cache)
+        view = StreamsFleetView(cache, renderings, feedback, nodes, agents, limits, pace)
         agents.assessment.refusals = view.refusals
         placing = Placing(
             store, offered=view.effective, live_nodes=nodes.connected, serving=view.serving
@@ -88,17 +93,20 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             overlap=settings.move_overlap,
             drain=settings.listener_drain,
         )
+        proxyless = Proxyless(store, cache, renderings, agents)
         reconcile = Reconcile(
             store,
             cache,
             renderings,
             feedback,
             placing,
-            followers=(limits, drains, moves, agents),
+            followers=(limits, drains, moves, agents, pace, proxyless),
         )
         feedback.on_lost = agents.on_ability = reconcile.retry_unplaced
         nodes.on_counted.append(lambda _: reconcile.retry_unplaced())
-        cache.observer = StreamWatcher(feedback, limits, reconcile.retry_unplaced)
+        cache.observer = StreamWatcher(
+            feedback, limits, pace, proxyless, nodes_changed=reconcile.retry_unplaced
+        )
         nodes.restore(await store.read(stored_nodes.all))
         feedback.restore(await store.read(stored_rejections.all))
         await reconcile.load()
@@ -108,12 +116,21 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
         refuse_taken(settings.xds_address)
         # Order across types, and one word for each node, need one stream of all types: see
         # docs/xds-conformance.md.
-        xds_server = await serve(cache, settings.xds_address, aggregated_only=True)
+        xds_server = await serve(
+            cache, settings.xds_address, fleet_of=snapshot_of, aggregated_only=True
+        )
         closing.push_async_callback(_stop, xds_server)
+        metrics = Metrics(nodes, xds_server.traffic, known=known)
+        feedback.on_applied = metrics.applied
+        metrics_port = await closing.enter_async_context(
+            scraped_at(settings.metrics_address, metrics.registry)
+        )
         refuse_taken(settings.api_address)
-        api_server = await serve_api(store, view, settings.api_address, agents=agents)
+        api_server = await serve_api(
+            store, view, settings.api_address, agents=agents, observe=metrics.called
+        )
         closing.push_async_callback(api_server.stop)
-        log.info("serving", api=api_server.port, xds=xds_server.port)
+        log.info("serving", api=api_server.port, xds=xds_server.port, metrics=metrics_port)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(reconcile.run()),
@@ -123,11 +140,14 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
                 tasks.create_task(drains.run()),
                 tasks.create_task(moves.run()),
                 tasks.create_task(agents.run()),
+                tasks.create_task(pace.run()),
+                tasks.create_task(proxyless.run()),
             ]
             try:
                 yield Plane(
                     api_port=api_server.port,
                     xds_port=xds_server.port,
+                    metrics_port=metrics_port,
                     store=store,
                     cache=cache,
                     xds=xds_server,

@@ -18,6 +18,7 @@ class Unsettled:
     streams have to confirm; `watched` also what those places refer to.
     `placed` False: its pool has no fleet or it has no address, so nothing can confirm it.
     `drain_end`: a member that was deleted serves until then, so it cannot be gone before.
+    `committed`: when `rev` was, until it was told how long that took; None: it is not measured.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Unsettled:
     deleted: bool = False
     placed: bool = True
     drain_end: datetime | None = None
+    committed: datetime | None = None
     impact: dict[Place, int] = field(default_factory=dict)
     watched: dict[Place, int] = field(default_factory=dict)
 

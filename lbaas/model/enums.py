@@ -65,6 +65,14 @@ class OperatingStatus(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+class ResourceState(StrEnum):
+    """What has become of an Envoy resource on a node that does not hold it as wanted."""
+
+    NOT_SENT = "NOT_SENT"
+    SENT = "SENT"
+    REJECTED = "REJECTED"
+
+
 class NodeState(StrEnum):
     """How a node stands to its fleet's wanted configuration (design: status-and-order)."""
 

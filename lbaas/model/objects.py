@@ -233,7 +233,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
-    """What the streams, and the node's agent, know of a node at this moment."""
+    """What the streams, and the node's agent, know of a node at this moment.
+
+    `lag`: how long it took to confirm the newest change that it has; None: not known. `overdue`:
+    what it has not confirmed for a minute or longer and why, "" for nothing.
+    """
 
     name: str
     state: NodeState
@@ -243,6 +247,8 @@ class NodeView:
     pending: tuple[str, ...]
     last_seen: datetime
     agent: "AgentView | None" = None
+    lag: timedelta | None = None
+    overdue: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from lbaas.v1 import pool_pb2 as lbaas_dot_v1_dot_pool__pb2
 from lbaas.v1 import status_pb2 as lbaas_dot_v1_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1albaas/v1/explanation.proto\x12\x08lbaas.v1\x1a\x19google/api/resource.proto\x1a\x13lbaas/v1/pool.proto\x1a\x15lbaas/v1/status.proto\"m\n\x0b\x45xplanation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.lbaas.v1.ObjectStatus\x12(\n\x05pools\x18\x03 \x03(\x0b\x32\x19.lbaas.v1.PoolExplanation\"\x91\x01\n\x0fPoolExplanation\x12*\n\x04pool\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17lbaas.tidegate.dev/Pool\x12&\n\tplacement\x18\x02 \x01(\x0b\x32\x13.lbaas.v1.Placement\x12*\n\tresources\x18\x03 \x03(\x0b\x32\x17.lbaas.v1.EnvoyResource\"\x85\x01\n\rEnvoyResource\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04json\x18\x04 \x01(\t\x12\x0f\n\x07objects\x18\x05 \x03(\t\x12$\n\x05nodes\x18\x06 \x03(\x0b\x32\x15.lbaas.v1.NodeVerdict\"U\n\rResourceState\"D\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x41PPLIED\x10\x01\x12\x0b\n\x07PENDING\x10\x02\x12\x0c\n\x08REJECTED\x10\x03\"\x88\x01\n\x0bNodeVerdict\x12*\n\x04node\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17lbaas.tidegate.dev/Node\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.lbaas.v1.ResourceState.Code\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1albaas/v1/explanation.proto\x12\x08lbaas.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13lbaas/v1/pool.proto\x1a\x15lbaas/v1/status.proto\"m\n\x0b\x45xplanation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.lbaas.v1.ObjectStatus\x12(\n\x05pools\x18\x03 \x03(\x0b\x32\x19.lbaas.v1.PoolExplanation\"\x91\x01\n\x0fPoolExplanation\x12*\n\x04pool\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17lbaas.tidegate.dev/Pool\x12&\n\tplacement\x18\x02 \x01(\x0b\x32\x13.lbaas.v1.Placement\x12*\n\tresources\x18\x03 \x03(\x0b\x32\x17.lbaas.v1.EnvoyResource\"\x85\x01\n\rEnvoyResource\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04json\x18\x04 \x01(\t\x12\x0f\n\x07objects\x18\x05 \x03(\t\x12$\n\x05nodes\x18\x06 \x03(\x0b\x32\x15.lbaas.v1.NodeVerdict\"U\n\rResourceState\"D\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x41PPLIED\x10\x01\x12\x0b\n\x07PENDING\x10\x02\x12\x0c\n\x08REJECTED\x10\x03\"\xcd\x01\n\x0bNodeVerdict\x12*\n\x04node\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17lbaas.tidegate.dev/Node\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.lbaas.v1.ResourceState.Code\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x14\n\x0csent_version\x18\x05 \x01(\t\x12-\n\tsent_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,16 +39,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POOLEXPLANATION'].fields_by_name['pool']._serialized_options = b'\372A\031\n\027lbaas.tidegate.dev/Pool'
   _globals['_NODEVERDICT'].fields_by_name['node']._loaded_options = None
   _globals['_NODEVERDICT'].fields_by_name['node']._serialized_options = b'\372A\031\n\027lbaas.tidegate.dev/Node'
-  _globals['_EXPLANATION']._serialized_start=111
-  _globals['_EXPLANATION']._serialized_end=220
-  _globals['_POOLEXPLANATION']._serialized_start=223
-  _globals['_POOLEXPLANATION']._serialized_end=368
-  _globals['_ENVOYRESOURCE']._serialized_start=371
-  _globals['_ENVOYRESOURCE']._serialized_end=504
-  _globals['_RESOURCESTATE']._serialized_start=506
-  _globals['_RESOURCESTATE']._serialized_end=591
-  _globals['_RESOURCESTATE_CODE']._serialized_start=523
-  _globals['_RESOURCESTATE_CODE']._serialized_end=591
-  _globals['_NODEVERDICT']._serialized_start=594
-  _globals['_NODEVERDICT']._serialized_end=730
+  _globals['_EXPLANATION']._serialized_start=144
+  _globals['_EXPLANATION']._serialized_end=253
+  _globals['_POOLEXPLANATION']._serialized_start=256
+  _globals['_POOLEXPLANATION']._serialized_end=401
+  _globals['_ENVOYRESOURCE']._serialized_start=404
+  _globals['_ENVOYRESOURCE']._serialized_end=537
+  _globals['_RESOURCESTATE']._serialized_start=539
+  _globals['_RESOURCESTATE']._serialized_end=624
+  _globals['_RESOURCESTATE_CODE']._serialized_start=556
+  _globals['_RESOURCESTATE_CODE']._serialized_end=624
+  _globals['_NODEVERDICT']._serialized_start=627
+  _globals['_NODEVERDICT']._serialized_end=832
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from lbaas.v1 import pool_pb2 as _pool_pb2
@@ -154,7 +155,7 @@ class ResourceState(_message.Message):
         APPLIED: ResourceState._Code.ValueType  # 1
         """The node has confirmed this version."""
         PENDING: ResourceState._Code.ValueType  # 2
-        """The node has not confirmed it yet."""
+        """The node has not confirmed it yet: see `sent_version` for whether it was sent."""
         REJECTED: ResourceState._Code.ValueType  # 3
         """The node has refused this version."""
 
@@ -166,7 +167,7 @@ class ResourceState(_message.Message):
     APPLIED: ResourceState.Code.ValueType  # 1
     """The node has confirmed this version."""
     PENDING: ResourceState.Code.ValueType  # 2
-    """The node has not confirmed it yet."""
+    """The node has not confirmed it yet: see `sent_version` for whether it was sent."""
     REJECTED: ResourceState.Code.ValueType  # 3
     """The node has refused this version."""
 
@@ -191,14 +192,24 @@ class NodeVerdict(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    SENT_VERSION_FIELD_NUMBER: _builtins.int
+    SENT_TIME_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node, `fleets/{fleet}/nodes/{node}`."""
     state: Global___ResourceState.Code.ValueType
     """What became of it."""
     version: _builtins.str
-    """The version that the node runs; empty: none."""
+    """The version that the node ran when it last answered; empty: none."""
     message: _builtins.str
     """Envoy's own words if refused; what it waits for if pending."""
+    sent_version: _builtins.str
+    """The version that was sent to the node and that it has not answered; empty: none is under way.
+    Pending and empty: it is not sent yet, and `message` says why.
+    """
+    @_builtins.property
+    def sent_time(self) -> _timestamp_pb2.Timestamp:
+        """When that was sent."""
+
     def __init__(
         self,
         *,
@@ -206,10 +217,12 @@ class NodeVerdict(_message.Message):
         state: Global___ResourceState.Code.ValueType = ...,
         version: _builtins.str = ...,
         message: _builtins.str = ...,
+        sent_version: _builtins.str = ...,
+        sent_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sent_time", b"sent_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "node", b"node", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "node", b"node", "sent_time", b"sent_time", "sent_version", b"sent_version", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -237,6 +238,9 @@ class Node(_message.Message):
     REJECTIONS_FIELD_NUMBER: _builtins.int
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    UNSETTLED_FIELD_NUMBER: _builtins.int
+    LAG_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`fleets/{fleet}/nodes/{node}`: its `node.cluster` and `node.id`."""
     state: Global___NodeState.Code.ValueType
@@ -247,6 +251,10 @@ class Node(_message.Message):
     """The version that Envoy reported."""
     base_revision: _builtins.int
     """The newest revision of which the node has confirmed everything but `pending` and `rejections`."""
+    overdue: _builtins.str
+    """What the node has not confirmed for 60 seconds or longer, and what that waits for; the oldest.
+    Empty: nothing. No time ever sends what has to wait: an operator has to look.
+    """
     @_builtins.property
     def pending(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The Envoy resources that the node has still to confirm, by name."""
@@ -263,6 +271,18 @@ class Node(_message.Message):
     def agent(self) -> Global___NodeAgent:
         """The agent beside it; unset if none has ever reported."""
 
+    @_builtins.property
+    def unsettled(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeResource]:
+        """The Envoy resources that the node does not hold as wanted, each with why: what it has refused
+        first, then by type and name. At most 256. GetNode alone gives them.
+        """
+
+    @_builtins.property
+    def lag(self) -> _duration_pb2.Duration:
+        """How long the node took to confirm everything, from the publication of the newest change that it
+        has confirmed. Unset: none was published while it was connected, or it has never been in step.
+        """
+
     def __init__(
         self,
         *,
@@ -275,14 +295,113 @@ class Node(_message.Message):
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         agent: Global___NodeAgent | None = ...,
+        unsettled: _abc.Iterable[Global___NodeResource] | None = ...,
+        lag: _duration_pb2.Duration | None = ...,
+        overdue: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "last_seen_time", b"last_seen_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "lag", b"lag", "last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "base_revision", b"base_revision", "connected", b"connected", "envoy_version", b"envoy_version", "last_seen_time", b"last_seen_time", "name", b"name", "pending", b"pending", "rejections", b"rejections", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "base_revision", b"base_revision", "connected", b"connected", "envoy_version", b"envoy_version", "lag", b"lag", "last_seen_time", b"last_seen_time", "name", b"name", "overdue", b"overdue", "pending", b"pending", "rejections", b"rejections", "state", b"state", "unsettled", b"unsettled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Node: _TypeAlias = Node  # noqa: Y015
+
+@_typing.final
+class NodeResourceState(_message.Message):
+    """What has become of a resource on a node that does not hold it as wanted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Code:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[NodeResourceState._Code.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CODE_UNSPECIFIED: NodeResourceState._Code.ValueType  # 0
+        """Never sent."""
+        NOT_SENT: NodeResourceState._Code.ValueType  # 1
+        """What is wanted is not sent yet: it waits for something."""
+        SENT: NodeResourceState._Code.ValueType  # 2
+        """What is wanted is sent, and the node has not answered."""
+        REJECTED: NodeResourceState._Code.ValueType  # 3
+        """The node has refused what is wanted."""
+
+    class Code(_Code, metaclass=_CodeEnumTypeWrapper):
+        """The states."""
+
+    CODE_UNSPECIFIED: NodeResourceState.Code.ValueType  # 0
+    """Never sent."""
+    NOT_SENT: NodeResourceState.Code.ValueType  # 1
+    """What is wanted is not sent yet: it waits for something."""
+    SENT: NodeResourceState.Code.ValueType  # 2
+    """What is wanted is sent, and the node has not answered."""
+    REJECTED: NodeResourceState.Code.ValueType  # 3
+    """The node has refused what is wanted."""
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeResourceState: _TypeAlias = NodeResourceState  # noqa: Y015
+
+@_typing.final
+class NodeResource(_message.Message):
+    """An Envoy resource that a node does not hold as wanted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_URL_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    WANTED_VERSION_FIELD_NUMBER: _builtins.int
+    HELD_VERSION_FIELD_NUMBER: _builtins.int
+    SENT_VERSION_FIELD_NUMBER: _builtins.int
+    SENT_TIME_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    type_url: _builtins.str
+    """The type, as in xDS: `type.googleapis.com/envoy.config...`."""
+    name: _builtins.str
+    """The name; a dump of Envoy shows the same."""
+    state: Global___NodeResourceState.Code.ValueType
+    """What has become of it."""
+    wanted_version: _builtins.str
+    """The version that the node is to hold: a hash of the content; empty: it is to be removed."""
+    held_version: _builtins.str
+    """The version that the node ran when it last answered; empty: none."""
+    sent_version: _builtins.str
+    """The version that was sent and is not answered; empty: none, or a removal."""
+    message: _builtins.str
+    """Envoy's own words if refused, else what it waits for."""
+    @_builtins.property
+    def sent_time(self) -> _timestamp_pb2.Timestamp:
+        """When that was sent; unset: nothing is under way."""
+
+    def __init__(
+        self,
+        *,
+        type_url: _builtins.str = ...,
+        name: _builtins.str = ...,
+        state: Global___NodeResourceState.Code.ValueType = ...,
+        wanted_version: _builtins.str = ...,
+        held_version: _builtins.str = ...,
+        sent_version: _builtins.str = ...,
+        sent_time: _timestamp_pb2.Timestamp | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sent_time", b"sent_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_version", b"held_version", "message", b"message", "name", b"name", "sent_time", b"sent_time", "sent_version", b"sent_version", "state", b"state", "type_url", b"type_url", "wanted_version", b"wanted_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeResource: _TypeAlias = NodeResource  # noqa: Y015
 
 @_typing.final
 class NodeAgent(_message.Message):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from api.fleet_view import ResourceView, TrafficView
+from api.fleet_view import NodeResourceView, ResourceView, TrafficView
 from lbaas.model.capabilities import EVERYTHING, intersection
 from lbaas.model.health import NO_AGENT, Health
 from lbaas.model.objects import Capabilities, Fleet, NodeView
@@ -13,6 +13,7 @@ class FleetSide:
     def __init__(self) -> None:
         self.progresses: dict[str, Progress] = {}
         self.node_views: dict[str, list[NodeView]] = {}
+        self.unsettled_on: dict[str, list[NodeResourceView]] = {}
         self.rendered: dict[str, list[ResourceView]] = {}
         self.healths: dict[str, Health] = {}
         self.traffics: dict[str, TrafficView] = {}
@@ -23,6 +24,9 @@ class FleetSide:
 
     def nodes(self, fleet: str) -> Sequence[NodeView]:
         return self.node_views.get(fleet, [])
+
+    def unsettled(self, node: str) -> Sequence[NodeResourceView]:
+        return self.unsettled_on.get(node, [])
 
     def connected(self, fleet: str) -> int:
         return sum(node.connected for node in self.nodes(fleet))

@@ -1,10 +1,12 @@
 """Service types, fleets, nodes, quotas."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from lbaas.model.enums import NodeState
+from api.fleet_view import NodeResourceView
+from lbaas.model.enums import NodeState, ResourceState
 from lbaas.model.objects import NodeView, Rejection
 from lbaas.store import verdicts
 from lbaas.store.store import Store
@@ -173,6 +175,42 @@ async def test_nodes_come_from_the_streams_and_rejections_from_the_store(
     assert list(shown.rejections[0].objects) == ["projects/acme/vips/web"]
     await refused(client.fleets.GetNode(GetNodeRequest(name=f"{EDGE}/nodes/n3")), Code.NOT_FOUND)
     await refused(client.fleets.ListNodes(ListNodesRequest(parent="fleets/none")), Code.NOT_FOUND)
+
+
+async def test_one_node_is_shown_with_what_it_does_not_hold_and_lists_leave_that_out(
+    client: Client, fleet_side: FleetSide
+) -> None:
+    await client.fleets.CreateFleet(make.create_fleet())
+    slow = replace(node("n1"), lag=timedelta(milliseconds=61), overdue="for 78 s: Cluster web sent")
+    fleet_side.node_views[EDGE] = [slow, node("n2")]
+    fleet_side.unsettled_on[slow.name] = [
+        NodeResourceView(
+            type_url="type.googleapis.com/envoy.config.cluster.v3.Cluster",
+            name="projects/acme/pools/web",
+            state=ResourceState.SENT,
+            wanted="v3",
+            held="v1",
+            sent="v3",
+            sent_at=NOON,
+            message="sent, unanswered for 78 s",
+        )
+    ]
+
+    shown = await client.fleets.GetNode(GetNodeRequest(name=slow.name))
+    listed = await client.fleets.ListNodes(ListNodesRequest(parent=EDGE))
+
+    (resource,) = shown.unsettled
+    assert resource.state == fleet_pb2.NodeResourceState.SENT
+    versions = (resource.wanted_version, resource.held_version, resource.sent_version)
+    assert versions == ("v3", "v1", "v3")
+    assert resource.sent_time.ToDatetime(UTC) == NOON
+    assert resource.message == "sent, unanswered for 78 s"
+    assert shown.lag.ToMilliseconds() == 61
+    assert shown.overdue == "for 78 s: Cluster web sent"
+    first, second = listed.nodes
+    assert not first.unsettled
+    assert first.lag.ToMilliseconds() == 61
+    assert not second.HasField("lag")
 
 
 async def test_quotas_have_defaults_and_are_set(client: Client) -> None:

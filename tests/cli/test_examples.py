@@ -161,8 +161,11 @@ def test_an_example_works(live, project, line, tmp_path, monkeypatch):
 @pytest.mark.parametrize("line", [line for line in examples() if line.split()[1] in OPERATORS])
 def test_an_operators_example_works(live, line):
     words = shlex.split(line)
-    seed_operators(live, words)
-    ran = live.run(line, project="p", server=live.operators)
+    if "edge/e1" in words:  # the tenants' fleet has that node
+        ran = live.run(line, project="p")
+    else:
+        seed_operators(live, words)
+        ran = live.run(line, project="p", server=live.operators)
     assert ran.code == 0, ran.err
 
 

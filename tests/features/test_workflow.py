@@ -61,6 +61,7 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         api, xds = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        self.xds = xds
         self._folder = folder
         self._environment = {
             **os.environ,

@@ -40,11 +40,17 @@ class _Client(Generic[Answer]):
     answer: type[Any]
 
     def __init__(
-        self, address: str, *, fleet: str = "fleet", node: str = "node", only: str = ""
+        self,
+        address: str,
+        *,
+        fleet: str = "fleet",
+        node: str = "node",
+        only: str = "",
+        user_agent: str = "test",
     ) -> None:
         self._address = address
         self._method = METHODS[only].format(self.form)
-        self._node = base_pb2.Node(id=node, cluster=fleet, user_agent_name="test")
+        self._node = base_pb2.Node(id=node, cluster=fleet, user_agent_name=user_agent)
         self._sent_node = False
 
     async def __aenter__(self) -> Self:
@@ -189,9 +195,15 @@ class SotwClient(_Client[discovery_pb2.DiscoveryResponse]):
     answer = discovery_pb2.DiscoveryResponse
 
     def __init__(
-        self, address: str, *, fleet: str = "fleet", node: str = "node", only: str = ""
+        self,
+        address: str,
+        *,
+        fleet: str = "fleet",
+        node: str = "node",
+        only: str = "",
+        user_agent: str = "test",
     ) -> None:
-        super().__init__(address, fleet=fleet, node=node, only=only)
+        super().__init__(address, fleet=fleet, node=node, only=only, user_agent=user_agent)
         self.names: dict[str, list[str]] = {}
         self.versions: dict[str, str] = {}
 

@@ -120,3 +120,63 @@ async def test_a_stale_nonce_gets_no_response(cache, address):
         await stream.receive(CDS)
         await stream.ack(first)
         await stream.silent()
+
+
+async def test_names_that_there_are_not_are_said_to_be_missing(cache, address):
+    # For a gRPC client that a name is absent is no answer: it waits for 15 s (measured, 1.85).
+    cache.publish("fleet", resources.vip("a", 10_000, [MEMBER]))
+    async with SotwClient(address) as stream:
+        await stream.send(LDS, ["a", "b", "c"])
+        answer = await stream.take(LDS)
+        assert names(answer) == ["a"]
+        said = {each.resource_name.name: each.error_detail.code for each in answer.resource_errors}
+        assert said == {"b": 5, "c": 5}
+        cache.publish("fleet", resources.vip("b", 10_001, [MEMBER]))
+        while names(answer) != ["b"]:
+            answer = await stream.take(LDS)
+        assert {each.resource_name.name for each in answer.resource_errors} == {"a", "c"}
+    # Envoys ask for all, and for some names beside.
+    for asked in ([], ["*", "c"]):
+        async with SotwClient(address) as stream:
+            await stream.send(LDS, asked)
+            assert not (await stream.take(LDS)).resource_errors
+
+
+async def test_grpc_clients_that_share_an_id_are_each_given_what_they_lack(cache, address):
+    # Every channel of every process that was started with one bootstrap has a stream of its own.
+    grpc_client = {"node": "shop", "user_agent": "gRPC C-core linux Python"}
+
+    def publish(port: int) -> None:
+        cache.publish("fleet", [resources.tcp_listener("a", port, "")])
+
+    publish(1)
+    async with SotwClient(address, **grpc_client) as other:
+        async with SotwClient(address, **grpc_client) as one:
+            await one.send(LDS, ["a"])
+            first = await one.take(LDS)
+            await other.send(LDS, ["a"])
+            assert (await other.take(LDS)).resources == first.resources
+        publish(2)
+        second = await other.take(LDS)
+        assert second.resources != first.resources
+        # The first is back with what it had, while the other has the newest.
+        async with SotwClient(address, **grpc_client) as one:
+            await one.send(LDS, ["a"], version=first.version_info)
+            assert (await one.take(LDS)).resources == second.resources
+            # What one refuses, by its own rules, another may take.
+            publish(3)
+            await one.nack(await one.receive(LDS), "I do not like it")
+            await one.silent()
+            async with SotwClient(address, **grpc_client) as third:
+                await third.send(LDS, ["a"])
+                (third_is_given,) = (await third.take(LDS)).resources
+                assert unpacked(third_is_given).address.socket_address.port_value == 3
+
+
+async def test_who_comes_back_for_a_name_that_is_gone_is_told(cache, address):
+    cache.publish("fleet", [resources.tcp_listener("b", 1, "")])
+    async with SotwClient(address, user_agent="gRPC Go") as stream:
+        await stream.send(LDS, ["a"], version="of another process")
+        answer = await stream.take(LDS)
+        assert not answer.resources
+        assert [each.resource_name.name for each in answer.resource_errors] == ["a"]

@@ -20,7 +20,9 @@ from tidegate.fleet_view import StreamsFleetView
 from tidegate.limits import Limits
 from tidegate.moves import Moves
 from tidegate.nodes import NodeRegister
+from tidegate.pace import Pace
 from tidegate.placing import Placing
+from tidegate.proxyless import Proxyless
 from tidegate.reconcile import Reconcile
 from tidegate.rendering import Renderings
 from tidegate.watcher import StreamWatcher
@@ -79,8 +81,15 @@ class World:
             clock=lambda: self.now,
         )
         self.limits = Limits(self.cache, self.register)
+        self.pace = Pace(self.cache, clock=lambda: self.now)
         self.view = StreamsFleetView(
-            self.cache, self.renderings, self.feedback, self.register, self.agents, self.limits
+            self.cache,
+            self.renderings,
+            self.feedback,
+            self.register,
+            self.agents,
+            self.limits,
+            self.pace,
         )
         self.agents.assessment.refusals = self.view.refusals
         self.placing = Placing(self.store, offered=self.offered, live_nodes=self.register.connected)
@@ -94,18 +103,30 @@ class World:
             drain=DRAIN,
             clock=lambda: self.now,
         )
+        self.proxyless = Proxyless(self.store, self.cache, self.renderings, self.agents)
         self.reconcile = Reconcile(
             self.store,
             self.cache,
             self.renderings,
             self.feedback,
             self.placing,
-            followers=(self.limits, self.drains, self.moves, self.agents),
+            followers=(
+                self.limits,
+                self.drains,
+                self.moves,
+                self.agents,
+                self.pace,
+                self.proxyless,
+            ),
         )
         self.agents.on_ability = self.reconcile.retry_unplaced
         self.register.on_counted.append(lambda _: self.reconcile.retry_unplaced())
         self.cache.observer = StreamWatcher(
-            self.feedback, self.limits, self.reconcile.retry_unplaced
+            self.feedback,
+            self.limits,
+            self.pace,
+            self.proxyless,
+            nodes_changed=self.reconcile.retry_unplaced,
         )
         self.register.restore(await self.store.read(nodes.all))
         self.feedback.restore(await self.store.read(rejections.all))

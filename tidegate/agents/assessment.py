@@ -166,6 +166,23 @@ class Assessment:
         nodes = sum(len(self._nodes.counted(fleet)) for fleet in pool.fleets)
         return health_of_vip(pool, vip, refusals=self.refusals(name), nodes=nodes)
 
+    def found_down(self, pool: str) -> frozenset[str]:
+        """Gives the members of a pool that fail a monitor wherever they are checked.
+
+        Not those that nobody has checked yet: an Envoy that was started anew knows nobody.
+        """
+        there = self._specs.pools.get(pool)
+        if there is None or not there.fleets:
+            return frozenset()
+        self._judged(there)
+        return frozenset(
+            each.name
+            for each in there.members.values()
+            if each.standing is not None
+            and each.standing.status is OperatingStatus.OFFLINE
+            and each.standing.reason == "MONITOR_FAILED"
+        )
+
     def _judged(self, pool: WatchedPool) -> Health:
         if pool.name in self._dirty or pool.health is None:
             self._judge(pool)  # it stays marked: its monitors have yet to be looked at

@@ -231,6 +231,15 @@ class AgentHub:
             known=lambda node: self._nodes.find(node) is not None,
         )
 
+    def unheard(self, fleet: str) -> bool:
+        """Tells whether a counted node of a fleet (by its id) has an agent that has yet to report.
+
+        After the control plane's start that is so for a moment.
+        """
+        there = self._agents.get(fleet, {})
+        awaited = (each.name for each in self._nodes.counted(fleet) if each.agent)
+        return any(name not in there or not there[name].reported for name in awaited)
+
     # -- what the fleet view asks ------------------------------------------------------------
 
     def traffic(self, name: str) -> TrafficView | None:

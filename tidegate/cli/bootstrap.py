@@ -1,5 +1,6 @@
-"""`tidegate bootstrap`: what a node's Envoy is started with."""
+"""`tidegate bootstrap`: what a node's Envoy, or a gRPC client without one, is started with."""
 
+import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from tidegate.cli.table import say, tell
 from tidegate.cli.verbs import verb
 
 _HIGHEST_PORT = 65535
+_ADMIN_PORT = 9901
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,7 +25,8 @@ def add_to(app: typer.Typer) -> None:
         words="tidegate bootstrap",
         example="tidegate bootstrap edge e1 > e1.json\n"
         "tidegate bootstrap edge e1 --xds 10.0.0.5:18000 --xds 10.0.0.6:18000\n"
-        "tidegate bootstrap edge e1 --xds-address unix:/run/tidegate/xds.sock",
+        "tidegate bootstrap edge e1 --xds-address unix:/run/tidegate/xds.sock\n"
+        "tidegate bootstrap edge my-client --grpc > xds.json",
         table=False,
         reaches=False,
     )
@@ -42,16 +45,32 @@ def add_to(app: typer.Typer) -> None:
         ] = None,
         admin_port: Annotated[
             int, typer.Option(help="Envoy's admin port on loopback; 0: any free one.")
-        ] = 9901,
+        ] = _ADMIN_PORT,
         admin_path: Annotated[
             str, typer.Option(help="A unix socket for admin instead of the port.")
         ] = "",
+        grpc: Annotated[
+            bool,
+            typer.Option(
+                "--grpc", help="For a gRPC client that needs no Envoy: GRPC_XDS_BOOTSTRAP."
+            ),
+        ] = False,
     ) -> None:
         """Print what a node's Envoy is started with.
 
         It says who the node is and where its control plane is; all else comes over ADS.
+        With --grpc: what a gRPC client is started with that dials xds:///projects/P/vips/V.
         """
-        print_bootstrap(fleet, node, xds or ["127.0.0.1:18000"], admin_port, admin_path)
+        addresses = xds or ["127.0.0.1:18000"]
+        if not grpc:
+            print_bootstrap(fleet, node, addresses, admin_port, admin_path)
+            return
+        if admin_path or admin_port != _ADMIN_PORT:
+            raise CommandError(
+                "this is no bootstrap",
+                why=["--grpc: a gRPC client has no admin; leave out --admin-port, --admin-path"],
+            )
+        print_grpc_bootstrap(fleet, node, addresses)
 
 
 def print_bootstrap(
@@ -71,6 +90,16 @@ def print_bootstrap(
     )
     say(to_json(config).rstrip())
     tell(f"# envoy -c FILE {' '.join(ARGUMENTS)}")
+
+
+def print_grpc_bootstrap(fleet: str, node: str, xds: list[str]) -> None:
+    """Prints a gRPC client's bootstrap on stdout, and on stderr how to start it with that."""
+    fleet_id, node_id, addresses = checked(fleet, node, xds)
+    from xds.translate.proxyless import grpc_bootstrap  # noqa: PLC0415 - as above
+
+    config = grpc_bootstrap(fleet=fleet_id, node=node_id, xds_address=addresses)
+    say(json.dumps(config, indent=2))
+    tell("# GRPC_XDS_BOOTSTRAP=FILE YOUR-CLIENT, which dials xds:///projects/PROJECT/vips/VIP")
 
 
 def checked(

@@ -30,6 +30,16 @@ def duration(words: str | None, *, option: str) -> str | None:
     return f"{seconds(words, option=option):.9f}".rstrip("0").rstrip(".") + "s"
 
 
+def span(words: str) -> str:
+    """Gives a proto3 JSON duration for people: `61 ms`, `2.3 s`, `4m`; "" for none."""
+    if not words:
+        return ""
+    length = float(words.removesuffix("s"))
+    if length < 1:
+        return f"{length * 1000:.0f} ms"
+    return f"{length:.1f} s" if length < 60 else f"{length // 60:.0f}m"  # noqa: PLR2004 - a minute
+
+
 def age(then: str, *, now: datetime | None = None) -> str:
     """Gives how long ago a proto3 JSON timestamp was: `4s`, `2m`, `3d`; "" for none."""
     if not then:

@@ -8,6 +8,7 @@ from lbaas.model.enums import FleetKind
 from lbaas.model.names import leaf
 from tidegate.cli.capabilities import capabilities_of, names_of_types
 from tidegate.cli.json_value import given, objects, text
+from tidegate.cli.node_status import show_node
 from tidegate.cli.nouns import FLEET, NODE
 from tidegate.cli.receipt import written
 from tidegate.cli.session import Session
@@ -54,6 +55,8 @@ Ranges = Annotated[
 MaxPools = Annotated[int | None, typer.Option(help="How many pools it may carry; 0: no limit.")]
 
 _NODE = Column("NODE", lambda row: leaf(text(row, "name")))
+
+_LOOK_INTO = {"PENDING", "REJECTED", "JOINING"}
 
 get_verb(app, FLEET, example="edge")
 list_verb(app, FLEET)
@@ -179,15 +182,30 @@ def undrain(session: Session, name: Name, etag: Etag = None) -> None:
     written(session, FLEET, "FleetService/UndrainFleet", request, "takes pools again")
 
 
-@verb(app, "status", words="tidegate fleet status", example="tidegate fleet status edge")
-def status(session: Session, name: Name) -> None:
-    """Show what each node runs, waits for, has refused."""
+@verb(
+    app,
+    "status",
+    words="tidegate fleet status",
+    example="tidegate fleet status edge\ntidegate fleet status edge/e1",
+)
+def status(session: Session, name: Annotated[str, typer.Argument(metavar="FLEET[/NODE]")]) -> None:
+    """Show what each node runs, waits for, has refused.
+
+    With a node: each Envoy resource that it does not hold as wanted, what it runs of it, what was
+    sent, and what it waits for.
+    """
+    if "/" in name.removeprefix("fleets/"):
+        show_node(session, name_of(session, NODE, name))
+        return
     request = given({"parent": name_of(session, FLEET, name)})
     answer = session.everything("FleetService/ListNodes", request, "nodes")
     nodes = objects(answer, "nodes")
     session.print(answer, nodes, columns=(_NODE, *NODE.columns[1:]))
     if not nodes:
         tell(f"# no Envoy has joined {name} yet: tidegate bootstrap {name} NODE > node.json")
+    elif waiting := [each for each in nodes if text(each, "state") in _LOOK_INTO]:
+        short = text(waiting[0], "name").removeprefix("fleets/").replace("/nodes/", "/", 1)
+        tell(f"# what it does not hold, and why: tidegate fleet status {short}")
 
 
 def _project(words: str | None) -> str | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lbaas.model import names
 from tidegate.cli.condition import applied, status, why
-from tidegate.cli.durations import age, clock
+from tidegate.cli.durations import age, clock, span
 from tidegate.cli.failure import CommandError
 from tidegate.cli.json_value import JsonObject, number, objects, text, texts
 from tidegate.cli.table import Column
@@ -108,8 +108,11 @@ def node_detail(row: JsonObject) -> str:
         f'{label(text(each, "resource"))}: "{text(each, "message").strip()}"'
         for each in objects(row, "rejections")
     ]
-    pending = texts(row, "pending")
+    refused = {text(each, "resource") for each in objects(row, "rejections")}
+    pending = [each for each in texts(row, "pending") if each not in refused]
     waiting = [f"waiting for {len(pending)}: {label(pending[0])}"] if pending else []
+    if overdue := text(row, "overdue"):
+        waiting = [f"waiting for {len(pending)} {overdue}"]
     return "; ".join([*rejected, *waiting, *_agent_detail(row)])
 
 
@@ -334,6 +337,7 @@ NODE = Noun(
         Column("NODE", lambda row: short_name(text(row, "name"))),
         Column.of("STATE", "state"),
         Column("REVISION", lambda row: str(number(row, "baseRevision"))),
+        Column("LAG", lambda row: span(text(row, "lag"))),
         Column("SEEN", lambda row: age(text(row, "lastSeenTime"))),
         Column.of("ENVOY", "envoyVersion"),
         Column("AGENT", _agent),

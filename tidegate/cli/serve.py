@@ -24,6 +24,10 @@ XdsAddress = Annotated[
     str | None, typer.Option(help="HOST:PORT (0: any free) or unix:/PATH for Envoys.")
 ]
 
+MetricsAddress = Annotated[
+    str | None, typer.Option(help="HOST:PORT on loopback for Prometheus; nothing if not said.")
+]
+
 
 def add_to(app: typer.Typer) -> None:
     """Adds `serve`."""
@@ -42,13 +46,19 @@ def add_to(app: typer.Typer) -> None:
         database: Database = None,
         api_address: ApiAddress = None,
         xds_address: XdsAddress = None,
+        metrics_address: MetricsAddress = None,
     ) -> None:
         """Run the control plane: API and xDS.
 
         Settings come from these options, then TIDEGATE_* in the environment, then the TOML file
         that TIDEGATE_CONFIG names (tidegate.toml if it is there). SIGTERM or Ctrl-C stops it.
         """
-        chosen = {"database": database, "api_address": api_address, "xds_address": xds_address}
+        chosen = {
+            "database": database,
+            "api_address": api_address,
+            "xds_address": xds_address,
+            "metrics_address": metrics_address,
+        }
         asyncio.run(_serve({key: str(value) for key, value in given(chosen).items()}))
 
 
@@ -76,6 +86,8 @@ async def _serve(chosen: dict[str, str]) -> None:
         async with running_plane(settings) as plane:
             say(f"api {_with_port(settings.api_address, plane.api_port)}")
             say(f"xds {_with_port(settings.xds_address, plane.xds_port)}")
+            if plane.metrics_port:
+                say(f"metrics {_with_port(settings.metrics_address, plane.metrics_port)}")
             tell(f"tidegate {__version__} serves, stored in {settings.database}; Ctrl-C stops it")
             await stopping.wait()
             tell("stopping")

@@ -13,19 +13,13 @@ from tidegate.cli.failure import CommandError, Exit
 from tidegate.cli.following import next_commands
 from tidegate.cli.json_value import JsonObject, number, objects, text
 from tidegate.cli.members_told import failed_monitors, health_lines
+from tidegate.cli.node_status import kind_of, reason, version
 from tidegate.cli.nouns import MEMBER, MONITOR, POOL, VIP, Noun, full_name, label
 from tidegate.cli.session import Session, ShownInstead
 from tidegate.cli.table import Format, print_json, print_yaml, say
 from tidegate.cli.verbs import verb
 
 _NOUNS = {noun.word: noun for noun in (VIP, POOL, MEMBER, MONITOR)}
-_KINDS = {
-    "Cluster": "cluster",
-    "ClusterLoadAssignment": "endpoints",
-    "Listener": "listener",
-    "RouteConfiguration": "route",
-}
-
 _AWAY = "not connected"
 """What is said of a resource on a node that has no stream."""
 
@@ -192,15 +186,14 @@ def _resources(pool: JsonObject, *, wide: bool) -> list[str]:
     settled = unheld = 0
     away: set[str] = set()
     for resource in objects(pool, "resources"):
-        kind = text(resource, "typeUrl").rsplit(".", 1)[-1]
-        head = f"{_KINDS.get(kind, kind)} {label(text(resource, 'name'))}"
+        head = f"{kind_of(resource)} {label(text(resource, 'name'))}"
         everywhere = objects(resource, "nodes")
         verdicts = [each for each in everywhere if text(each, "message") != _AWAY]
         away |= {leaf(text(each, "node")) for each in everywhere if each not in verdicts}
         open_ones = [each for each in verdicts if text(each, "state") != "APPLIED"]
         unheld += not verdicts
         settled += bool(verdicts) and not open_ones
-        told += [f"{head}: {_verdict(each)}" for each in open_ones]
+        told += [f"{head}: {_verdict(resource, each)}" for each in open_ones]
         if wide and not open_ones:
             told.append(f"{head}: {_applied(verdicts)}, version {text(resource, 'version')}")
     if settled and not wide:
@@ -220,8 +213,16 @@ def _applied(verdicts: list[JsonObject]) -> str:
     return f"applied by {len(verdicts)}/{len(verdicts)}" if verdicts else "no node is connected"
 
 
-def _verdict(verdict: JsonObject) -> str:
-    node, state = text(verdict, "node").rsplit("/", 1)[-1], text(verdict, "state")
-    message = text(verdict, "message").strip()
-    said = f' "{message}"' if state == "REJECTED" and message else f" {message}".rstrip()
-    return f"node {node} {state}{said}"
+def _verdict(resource: JsonObject, verdict: JsonObject) -> str:
+    """Gives what one node says of a resource: what it runs, and whether more was sent to it."""
+    node, state = leaf(text(verdict, "node")), text(verdict, "state")
+    message, runs = text(verdict, "message"), version(text(verdict, "version"))
+    if state == "REJECTED":
+        said = f'REJECTED "{message.strip()}"' if message.strip() else "REJECTED"
+        return f"node {node} {said}" + (f", runs {runs}" if runs else "")
+    on = f", runs {runs}" if runs else ""
+    new = text(verdict, "sentVersion")
+    if (sent := text(verdict, "sentTime")) and new == text(resource, "version"):
+        return f"node {node} {state}, sent {version(new)} at {clock(sent)}, not answered{on}"
+    why = reason(resource, message)
+    return f"node {node} {state}, not sent yet{on}" + (f": {why}" if why else "")

@@ -198,6 +198,11 @@ class SnapshotCache:
         for other in state.streams:
             if other.node.id == node.id and other.types == types:
                 left = other.leave()
+        rejected: dict[Key, Rejection] = {}
+        if node.is_grpc:
+            left = None  # what another stream of this id holds, or refused, says nothing
+        else:
+            rejected = self._rejected.setdefault(who[:2], {})
         self._opened += 1
         stream = NodeStream(
             self,
@@ -206,7 +211,7 @@ class SnapshotCache:
             delta=delta,
             types=types,
             left=left,
-            rejected=self._rejected.setdefault(who[:2], {}),
+            rejected=rejected,
             now=now,
             number=self._opened,
             variant=variant,
@@ -224,7 +229,8 @@ class SnapshotCache:
         fleet.streams.remove(stream)
         fleet.prune(stream.variant)
         others = [other for other in fleet.streams if other.node.id == node]
-        if all(other.types != stream.types for other in others):
+        remembered = not stream.node.is_grpc
+        if remembered and all(other.types != stream.types for other in others):
             self._left[stream.fleet, node, stream.types] = stream.leave()
             while len(self._left) > _REMEMBERED:
                 self._left.popitem(last=False)
@@ -234,6 +240,11 @@ class SnapshotCache:
             del self._fleets[stream.fleet]
         if self.observer is not None:
             self.observer.closed(stream)
+
+    @property
+    def fleets(self) -> Sequence[str]:
+        """The fleets that are loaded or have streams, sorted."""
+        return sorted(self._fleets)
 
     def streams(self, fleet: str) -> Sequence[NodeStream]:
         """Gives a fleet's streams, oldest first; of a node's streams the newest counts."""

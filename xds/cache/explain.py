@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xds.cache.cursor import Pending
+from xds.cache.resource import Resource, is_placeholder, same
 from xds.cache.state import State
 from xds.cache.types import Key
 
@@ -26,7 +28,8 @@ def _obstacle(state: State, key: Key, now: float, depth: int) -> str:
     channel, pending = state.channels[key.type_url], state.cursor.pending[key]
     if pending.nonce:
         flight = channel.flights.get(pending.nonce)
-        return "sent" + (f", unanswered for {now - flight.sent_at:.1f} s" if flight else "")
+        unanswered = f", unanswered for {now - flight.sent_at:.1f} s" if flight else ""
+        return f"{_sent(pending, state.cursor.base.get(key))}{unanswered}"
     on = state.waits.get(key)
     if on is not None:
         why = explain(state, on, now, depth - 1) if depth else ""
@@ -41,3 +44,11 @@ def _obstacle(state: State, key: Key, now: float, depth: int) -> str:
             f"unanswered for {now - oldest.sent_at:.1f} s"
         )
     return "is not sent yet"
+
+
+def _sent(pending: Pending, wanted: Resource | None) -> str:
+    if same(pending.sent, wanted):
+        return "sent"
+    if pending.sent is not None and is_placeholder(pending.sent):
+        return "sent without members first"
+    return "waits for the node's answer to what was sent before"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from xds.cache import answers
 from xds.cache.channel import Channel
+from xds.cache.client_status import ResourceStatus, status_of, statuses
 from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Left, Pending, States, merged
 from xds.cache.explain import explain
@@ -33,6 +34,7 @@ class NodeStream:
         delta: delta, or state of the world.
         variant: the variant of the fleet's snapshot that it is given.
         on_dirty: called when there may be something to send; set by the server.
+        acked_at: when it last accepted a response, on the clock of the calls; None: never yet.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class NodeStream:
         self.delta = delta
         self.variant = variant
         self.on_dirty: Callable[[], None] = _nothing
+        self.acked_at: float | None = None
         self._cache = cache
         self._state = State(
             cursor=Cursor(left), rejected=rejected, delta=delta, types=types, asked_at=now
@@ -71,6 +74,11 @@ class NodeStream:
     def pending(self) -> Mapping[Key, Pending]:
         """The names that are not confirmed, of the types that the client asked for."""
         return self._state.cursor.pending
+
+    @property
+    def rejections(self) -> Mapping[Key, Rejection]:
+        """What the node refused last of each name of which it has accepted nothing since."""
+        return self._state.rejected
 
     @property
     def types(self) -> frozenset[str] | None:
@@ -198,6 +206,18 @@ class NodeStream:
         """Says why the node does not hold `key` as wanted yet; empty if it does."""
         return explain(self._state, key, now)
 
+    def asked(self) -> frozenset[str]:
+        """Gives the types that the client has asked for."""
+        return frozenset(self._state.channels)
+
+    def status(self, key: Key, now: float) -> ResourceStatus:
+        """Gives what is known of one name: wanted, held, under way, refused, waited for."""
+        return status_of(self._state, key, now)
+
+    def statuses(self, now: float) -> Iterator[ResourceStatus]:
+        """Gives that of each name that the client asks for or may hold; see `client_status`."""
+        return statuses(self._state, now)
+
     def look_again(self, keys: Iterable[Key]) -> None:
         """Looks at names again, though nothing changed that the stream could see."""
         for key in keys:
@@ -219,6 +239,7 @@ class NodeStream:
             return  # spontaneous, stale, or never sent: no answer to anything (rules 11, 19, 21)
         del channel.flights[request.nonce]
         if request.error is None:
+            self.acked_at = now
             answers.accepted(self._state, channel, flight)
         else:
             answers.refused(self._state, channel, flight, request.error, now, self._refusal)

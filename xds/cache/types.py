@@ -55,6 +55,15 @@ class NodeInfo:
     metadata: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     features: frozenset[str] = frozenset()
 
+    @property
+    def is_grpc(self) -> bool:
+        """Whether it is a gRPC client without a proxy.
+
+        Every channel of every process that was started with one bootstrap has a stream, all under
+        one id: nothing that is learnt of a stream holds for another.
+        """
+        return self.user_agent.startswith("gRPC")
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -91,6 +100,7 @@ class Response:
         resources: what is sent; in state of the world for listeners and clusters the full set.
         removed: delta: names that are gone, or never were.
         version: the version of the response: same content, same version.
+        missing: state of the world: listeners and clusters asked for by name that there are not.
     """
 
     type_url: str
@@ -98,6 +108,7 @@ class Response:
     resources: tuple[Resource, ...]
     removed: tuple[str, ...]
     version: str
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,16 +18,19 @@ Example:
     serving
 """
 
+from xds.server.client_status import ClientStatusService
 from xds.server.errors import AddressNotBound, UnsafeAddress, XdsServerError
 from xds.server.options import ServerOptions
 from xds.server.server import DiscoveryService, Server, serve
-from xds.server.traffic import Traffic
+from xds.server.traffic import Totals, Traffic
 
 __all__ = [
     "AddressNotBound",
+    "ClientStatusService",
     "DiscoveryService",
     "Server",
     "ServerOptions",
+    "Totals",
     "Traffic",
     "UnsafeAddress",
     "XdsServerError",

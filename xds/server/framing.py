@@ -21,6 +21,10 @@ CONTROL_PLANE = "tidegate"
 """The `control_plane.identifier` of every response (rule 57)."""
 
 
+_NOT_FOUND = 5
+"""The code of google.rpc.Status; clients that know no `resource_errors` wait for their timers."""
+
+
 class Malformed(ValueError):
     """Bytes that are no request, or a request that the protocol does not allow.
 
@@ -104,6 +108,11 @@ def write_sotw(response: Response) -> bytes:
     message.control_plane.identifier = CONTROL_PLANE
     for resource in response.resources:
         message.resources.add().MergeFromString(resource.body)
+    for name in response.missing:
+        missing = message.resource_errors.add()
+        missing.resource_name.name = name
+        missing.error_detail.code = _NOT_FOUND
+        missing.error_detail.message = "there is nothing of this name"
     return message.SerializeToString()
 
 

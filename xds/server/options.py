@@ -19,6 +19,9 @@ class ServerOptions:
             answers are held back by warming, and never counted).
         first_answers: streams whose first answers are written at the same time; others wait.
         grace: seconds that streams have to end when the server stops.
+        client_status: whether CSDS is offered, which tells all fleets' configuration to whoever may
+            connect; a certificate says nothing of who that is yet. None: where only this machine
+            can connect (loopback, unix sockets).
     """
 
     keepalive_interval: float = 10.0
@@ -29,6 +32,7 @@ class ServerOptions:
     answer_overdue: float = 30.0
     first_answers: int = 32
     grace: float = 2.0
+    client_status: bool | None = None
 
     def channel_arguments(self) -> list[tuple[str, int]]:
         """Gives gRPC's arguments for a server made of these options."""

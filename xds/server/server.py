@@ -12,11 +12,13 @@ from typing import Self
 import grpc
 
 from xds.cache import NodeInfo, SnapshotCache
+from xds.server import client_status
 from xds.server.errors import AddressNotBound, UnsafeAddress
+from xds.server.for_operators import HealthChecks, add_for_operators
 from xds.server.options import ServerOptions
 from xds.server.services import AGGREGATED, NOT_POLLED, NOT_SEPARATE, SINGLE_TYPE, Service
 from xds.server.stream import DELTA, STATE_OF_THE_WORLD, Context, Dialect, DiscoveryStream, End
-from xds.server.traffic import Traffic
+from xds.server.traffic import Totals
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class DiscoveryService:
         fleet_of: Callable[[NodeInfo], str] = cluster_of,
         aggregated_only: bool = False,
     ) -> None:
-        self.traffic = Traffic()
+        self.traffic = Totals()
         self._cache = cache
         self._options = options
         self._fleet_of = fleet_of
@@ -138,15 +140,22 @@ class Server:
     """
 
     def __init__(
-        self, server: grpc.aio.Server, service: DiscoveryService, *, port: int, grace: float
+        self,
+        server: grpc.aio.Server,
+        service: DiscoveryService,
+        *,
+        checks: HealthChecks,
+        port: int,
+        grace: float,
     ) -> None:
         self.port = port
         self.service = service
         self._server = server
+        self._checks = checks
         self._grace = grace
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> Totals:
         """What went over all streams since the start."""
         return self.service.traffic
 
@@ -158,6 +167,7 @@ class Server:
 
     async def stop(self) -> None:
         """Ends the streams with UNAVAILABLE, then the server."""
+        await self._checks.enter_graceful_shutdown()
         self.service.end_streams("this server is stopping; keep what you have and reconnect")
         await self._server.stop(self._grace)
 
@@ -200,6 +210,11 @@ async def serve(
         cache, options=options, fleet_of=fleet_of or cluster_of, aggregated_only=aggregated_only
     )
     service.add_to(server)
+    services = [each.name for each in (AGGREGATED, *(() if aggregated_only else SINGLE_TYPE))]
+    if offers_client_status(address, options):
+        client_status.ClientStatusService(cache).add_to(server)
+        services.append(client_status.SERVICE)
+    checks = await add_for_operators(server, services)
     try:
         port = _bind(server, address, credentials)
     except RuntimeError as error:
@@ -207,7 +222,7 @@ async def serve(
         raise AddressNotBound(f"cannot listen on {address!r}: {error}") from error
     await server.start()
     unix = address.startswith("unix:")
-    return Server(server, service, port=0 if unix else port, grace=options.grace)
+    return Server(server, service, checks=checks, port=0 if unix else port, grace=options.grace)
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
@@ -219,6 +234,11 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
         return server.add_secure_port(address, credentials)
     finally:
         os.umask(mask)
+
+
+def offers_client_status(address: str, options: ServerOptions) -> bool:
+    """Whether a server on an address offers CSDS: see `ServerOptions.client_status`."""
+    return is_loopback(address) if options.client_status is None else options.client_status
 
 
 def is_loopback(address: str) -> bool:

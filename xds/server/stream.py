@@ -16,7 +16,7 @@ import grpc
 from xds.cache import NodeInfo, NodeStream, Request, Response, SnapshotCache
 from xds.server.framing import Malformed, read_delta, read_sotw, write_delta, write_sotw
 from xds.server.options import ServerOptions
-from xds.server.traffic import Traffic
+from xds.server.traffic import Totals, Traffic
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class DiscoveryStream:
         options: ServerOptions,
         admission: asyncio.Semaphore,
         fleet_of: Callable[[NodeInfo], str],
-        total: Traffic,
+        total: Totals,
     ) -> None:
         self.type_url = type_url
         self.traffic = Traffic()
@@ -140,6 +140,10 @@ class DiscoveryStream:
     def _receive(self, core: NodeStream, request: Request) -> None:
         self.traffic.requests += 1
         self._total.requests += 1
+        if request.error is not None and request.nonce and core.revision:
+            of_type = self._total.of(core.fleet, request.type_url)
+            for traffic in (self.traffic, self._total, of_type):
+                traffic.nacks += 1
         core.receive(request, self._clock())
         self._wake.set()
 
@@ -184,7 +188,8 @@ class DiscoveryStream:
                 self.end(grpc.StatusCode.DEADLINE_EXCEEDED, stall)
                 return True
             counts = (len(response.resources), len(response.removed), len(data))
-            for traffic in (self.traffic, self._total):
+            of_type = self._total.of(self.core.fleet if self.core else "", response.type_url)
+            for traffic in (self.traffic, self._total, of_type):
                 traffic.sent(resources=counts[0], removals=counts[1], size=counts[2])
         return bool(responses)
 

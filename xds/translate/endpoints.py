@@ -67,6 +67,16 @@ def cookie_id(uid: str) -> str:
     return sha256(uid.encode()).hexdigest()[:_ID_LENGTH]
 
 
+def status(member: Member) -> health_check_pb2.HealthStatus.ValueType:
+    """Gives what a member's endpoint says of its health, whatever checks find.
+
+    Weight 0 means no new connections. Envoy has no such weight (at least 1), and leaving the
+    member out would move the sessions that are pinned to it.
+    """
+    leaves = not member.weight or _is_leaving(member)
+    return health_check_pb2.DRAINING if leaves else health_check_pb2.UNKNOWN
+
+
 def _is_out(member: Member) -> bool:
     """Tells whether the member has left the cluster.
 
@@ -88,13 +98,8 @@ def _fill(endpoint: LbEndpoint, member: Member, *, reachable: bool) -> None:
     address.port_value = member.port
     if member.weight:
         endpoint.load_balancing_weight.value = member.weight
-    if not reachable:
-        # Envoy has no ICMP check. It uses a host only if its own checks pass and this does not
-        # say otherwise (0 of 30 requests); sessions do not stay either.
-        endpoint.health_status = health_check_pb2.UNHEALTHY
-    elif not member.weight or _is_leaving(member):
-        # Weight 0 means no new connections. Envoy has no such weight (at least 1), and leaving
-        # the member out would move the sessions that are pinned to it.
-        endpoint.health_status = health_check_pb2.DRAINING
+    # Envoy has no ICMP check. It uses a host only if its own checks pass and this does not say
+    # otherwise (0 of 30 requests); sessions do not stay either.
+    endpoint.health_status = status(member) if reachable else health_check_pb2.UNHEALTHY
     fields = endpoint.metadata.filter_metadata[METADATA].fields
     fields[COOKIE_ID].string_value = cookie_id(member.record.uid)
