@@ -82,6 +82,17 @@ class TrafficView:
     members: Mapping[str, Traffic] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a fleet's canary has still to try: at most 256 names of Envoy resources.
+
+    `node` is the canary's name; "" if the fleet has none, or no node of it counts.
+    """
+
+    node: str = ""
+    held: tuple[str, ...] = ()
+
+
 class FleetView(Protocol):
     """The fleet side as the API sees it."""
 
@@ -102,6 +113,10 @@ class FleetView(Protocol):
 
     def connected(self, fleet: str) -> int:
         """Gives how many nodes of the fleet are connected now."""
+        ...
+
+    def trial(self, fleet: str) -> Trial:
+        """Gives which node of the fleet is given changes first, and what the others wait for."""
         ...
 
     def resources(self, pool: str) -> Sequence[ResourceView]:

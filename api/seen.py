@@ -7,6 +7,7 @@ thread: so what is seen is taken first, and travels as a value.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from api.fleet_view import Trial
 from lbaas.model.capabilities import EVERYTHING
 from lbaas.model.enums import OperatingStatus
 from lbaas.model.health import Health
@@ -22,7 +23,8 @@ class Seen:
     """What the fleet side says of an object.
 
     `connection_limits` is a VIP's share on each node, by the node's name; empty: no limit.
-    `offered` is what a fleet could do if everything were declared; `connected` counts its nodes.
+    `offered` is what a fleet could do if everything were declared; `connected` counts its nodes;
+    `trial` is what is given to one of them first.
     """
 
     progress: Progress = field(default_factory=Progress)
@@ -30,6 +32,7 @@ class Seen:
     connection_limits: Mapping[str, int] = field(default_factory=dict)
     offered: Capabilities = EVERYTHING
     connected: int = 0
+    trial: Trial = field(default_factory=Trial)
 
     def after_write(self, record: Record) -> "Seen":
         """Gives what is seen of an object that was just written, which no node has seen yet."""

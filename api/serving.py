@@ -69,7 +69,9 @@ class Serving:
     def see_fleet(self, name: str) -> Seen:
         """Gives what the fleet side says of a fleet."""
         return Seen(
-            offered=self.view.effective(Fleet(name=name)), connected=self.view.connected(name)
+            offered=self.view.effective(Fleet(name=name)),
+            connected=self.view.connected(name),
+            trial=self.view.trial(name),
         )
 
     def on_stop(self, action: Callable[[], None]) -> Callable[[], None]:

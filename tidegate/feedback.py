@@ -163,6 +163,11 @@ class Feedback:
         self._refusals.drop(fleet, keys)
         self._wake.set()
 
+    def spread(self, fleet: str) -> None:
+        """Takes that what the canary of a fleet (by its id) refused goes to all its nodes."""
+        self._refusals.spread(fleet)
+        self._wake.set()
+
     def restore(self, rejections: Iterable[Rejection]) -> None:
         """Takes the rejections that the store kept over a restart."""
         self._refusals.restore(rejections)

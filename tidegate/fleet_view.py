@@ -5,14 +5,16 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
-from api.fleet_view import NodeResourceView, NodeVerdict, ResourceView, TrafficView
+from api.fleet_view import NodeResourceView, NodeVerdict, ResourceView, TrafficView, Trial
 from lbaas.model.capabilities import offered
 from lbaas.model.enums import NodeState, ResourceState
 from lbaas.model.health import Health
 from lbaas.model.objects import Capabilities, Fleet, Node, NodeView
 from lbaas.model.status import Progress, StatusDetail
 from tidegate.agents.hub import AgentHub
+from tidegate.canary import Canaries
 from tidegate.feedback import Feedback
 from tidegate.limits import Limits
 from tidegate.nodes import PENDING_SHOWN, NodeRegister, TrackedNode, node_id
@@ -24,6 +26,8 @@ from xds.cache.client_status import ResourceStatus, Standing
 from xds.cache.types import LISTENER, Key
 from xds.translate import BUILT, readable
 
+HELD_SHOWN = 256
+"""How many of the names that a canary holds back are listed: the oldest."""
 _STATES = {
     Standing.NOT_SENT: ResourceState.NOT_SENT,
     Standing.SENT: ResourceState.SENT,
@@ -42,6 +46,7 @@ class StreamsFleetView:
         nodes: NodeRegister,
         agents: AgentHub,
         limits: Limits,
+        canaries: Canaries,
         pace: Pace,
     ) -> None:
         """Takes the rooms that know."""
@@ -52,6 +57,7 @@ class StreamsFleetView:
         self._nodes = nodes
         self._agents = agents
         self._limits = limits
+        self._canaries = canaries
 
     def progress(self, name: str, revision: int) -> Progress:
         """Gives how far `revision` of an object has come on the nodes that count.
@@ -102,10 +108,16 @@ class StreamsFleetView:
         if not missing:
             return None
         # Clusters before endpoints, listeners, routes: what waits for them is no reason.
-        node, place = min(missing, key=lambda each: (each[0].name, each[1].key))
+        held = [each for each in missing if self._held(*each)]
+        node, place = min(held or missing, key=lambda each: (each[0].name, each[1].key))
         stream = node.stream
         if stream is None:
             reason, words = "NODE_DISCONNECTED", "the node is not connected; it has 30 s to return"
+        elif held:
+            canary = self.trial(f"fleets/{place.fleet}").node
+            why = self._canaries.words(place.fleet, place.key)
+            reason = "HELD_BY_CANARY"
+            words = f"no other node is given it before the canary, {canary}, has it: {why}"
         else:
             words = stream.waiting(place.key, time.monotonic())
             reason = "WAITING_FOR_NODE"
@@ -117,6 +129,19 @@ class StreamsFleetView:
             resource=place.key.name,
         )
 
+    def _held(self, node: TrackedNode, place: Place) -> bool:
+        """Tells whether a node lacks a resource because the canary has to try it first."""
+        stream = node.stream
+        return stream is not None and self._cache.held_back(stream, place.key) is not None
+
+    def trial(self, fleet: str) -> Trial:
+        """Gives which node of a fleet (its resource name) is given changes first, and which."""
+        canary = self._cache.canary_of(fleet.removeprefix("fleets/"))
+        if canary is None:
+            return Trial()
+        held = tuple(sorted({key.name for key in islice(canary.held, HELD_SHOWN)}))
+        return Trial(node=f"{fleet}/nodes/{canary.node}", held=held)
+
     def nodes(self, fleet: str) -> Sequence[NodeView]:
         """Gives the nodes of a fleet (its resource name), sorted by name."""
         fleet_id = fleet.removeprefix("fleets/")
@@ -124,8 +149,12 @@ class StreamsFleetView:
 
     def _view(self, node: TrackedNode) -> NodeView:
         refused = self._feedback.rejections_at(node.fleet, node_id(node.name))
+        trial = self.trial(f"fleets/{node.fleet}")
         seen = self._nodes.view(
-            node, frozenset(each.resource for each in refused), self._agents.agent(node.name)
+            node,
+            frozenset(each.resource for each in refused),
+            self._agents.agent(node.name),
+            held=() if trial.node == node.name else trial.held,
         )
         if node.stream is None:
             return seen
@@ -140,10 +169,14 @@ class StreamsFleetView:
             return []
         now = time.monotonic()
         found: list[NodeResourceView] = []
-        for key in sorted(stream.pending, key=lambda each: (each not in stream.rejections, each)):
+        canary = self._cache.canary_of(stream.fleet)
+        keys = {*stream.pending, *(canary.held if canary else ())}
+        for key in sorted(keys, key=lambda each: (each not in stream.rejections, each)):
             if len(found) == PENDING_SHOWN:
                 break
             status = stream.status(key, now)
+            if status.standing is Standing.SYNCED:
+                continue  # the canary holds it; it waits for what goes on with it
             # What only waits for something that was refused, or that nobody asked for, is no news.
             if status.standing is Standing.REJECTED or not stream.refused(key):
                 found.append(_resource_view(status, now))

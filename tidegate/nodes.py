@@ -6,7 +6,7 @@ restart of the control plane: nodes that counted go on counting while they recon
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -37,7 +37,8 @@ class TrackedNode:
     """One node: its streams (the newest last), whether it counts, since when it is gone.
 
     `lost`: it has been gone for so long that nobody waits for it. `agent`: one has reported for
-    it; `ping`: that can send ICMP echo requests. Both outlive the agent's stream.
+    it; `ping`: that can send ICMP echo requests. Both outlive the agent's stream. `canary`: it is
+    given its fleet's changes first (`tidegate.canary`).
     """
 
     fleet: str
@@ -50,6 +51,7 @@ class TrackedNode:
     last_seen: datetime = EPOCH
     agent: bool = False
     ping: bool = False
+    canary: bool = False
     streams: list[NodeStream] = field(default_factory=list)
 
     @property
@@ -79,6 +81,7 @@ class TrackedNode:
             last_seen=self.last_seen,
             agent=self.agent,
             ping=self.ping,
+            canary=self.canary,
         )
 
 
@@ -112,6 +115,7 @@ class NodeRegister:
                 last_seen=node.last_seen,
                 agent=node.agent,
                 ping=node.ping,
+                canary=node.canary,
             )
 
     def opened(self, stream: NodeStream, revision: int) -> TrackedNode:
@@ -254,12 +258,27 @@ class NodeRegister:
         return NodeState.PENDING if stream.pending else NodeState.SYNCED
 
     def view(
-        self, node: TrackedNode, rejected: frozenset[str], agent: AgentView | None = None
+        self,
+        node: TrackedNode,
+        rejected: frozenset[str],
+        agent: AgentView | None = None,
+        *,
+        held: Collection[str] = (),
     ) -> NodeView:
-        """Gives what an operator sees of a node. `rejected`: resource names it refused."""
+        """Gives what an operator sees of a node.
+
+        Args:
+            node: the node.
+            rejected: the names of resources that it refused.
+            agent: the agent beside it.
+            held: the names of resources that the canary has to try first.
+        """
         stream = node.stream
-        pending = () if stream is None else tuple(sorted({key.name for key in stream.pending}))
+        lacks = () if stream is None else {*held, *(key.name for key in stream.pending)}
+        pending = tuple(sorted(lacks))
         state = self.state(node, rejects=bool(rejected))
+        if held and state is NodeState.SYNCED:
+            state = NodeState.PENDING
         return NodeView(
             name=node.name,
             state=state,
@@ -269,4 +288,5 @@ class NodeRegister:
             pending=pending[:PENDING_SHOWN],
             last_seen=node.last_seen,
             agent=agent,
+            canary=node.canary,
         )

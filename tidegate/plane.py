@@ -13,6 +13,7 @@ from lbaas.store import nodes as stored_nodes
 from lbaas.store import rejections as stored_rejections
 from lbaas.store.store import Store
 from tidegate.agents.hub import AgentHub
+from tidegate.canary import Canaries
 from tidegate.config import Settings
 from tidegate.drains import Drains
 from tidegate.feedback import Feedback
@@ -78,8 +79,10 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
 
         agents = AgentHub(store, nodes, known=known, save=feedback.save)
         limits = Limits(cache, nodes)
+        canaries = Canaries(cache, nodes, fleets=lambda: placing.fleets, save=feedback.save)
+        canaries.on_spread = feedback.spread
         pace = Pace(cache)
-        view = StreamsFleetView(cache, renderings, feedback, nodes, agents, limits, pace)
+        view = StreamsFleetView(cache, renderings, feedback, nodes, agents, limits, canaries, pace)
         agents.assessment.refusals = view.refusals
         placing = Placing(
             store, offered=view.effective, live_nodes=nodes.connected, serving=view.serving
@@ -100,7 +103,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             renderings,
             feedback,
             placing,
-            followers=(limits, drains, moves, agents, pace, proxyless),
+            followers=(canaries, limits, drains, moves, agents, pace, proxyless),
         )
         feedback.on_lost = agents.on_ability = reconcile.retry_unplaced
         nodes.on_counted.append(lambda _: reconcile.retry_unplaced())
@@ -137,6 +140,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
                 tasks.create_task(feedback.run()),
                 tasks.create_task(feedback.watch_nodes()),
                 tasks.create_task(limits.run()),
+                tasks.create_task(canaries.run()),
                 tasks.create_task(drains.run()),
                 tasks.create_task(moves.run()),
                 tasks.create_task(agents.run()),

@@ -12,7 +12,7 @@ from tidegate.outbox import Outbox
 from tidegate.rendering import Place, Renderings
 from tidegate.unsettled import Unsettled, Unsettleds
 from xds.cache.cache import SnapshotCache
-from xds.cache.resource import Resource
+from xds.cache.published import stored_resource
 from xds.cache.stream import NodeStream
 from xds.cache.types import LISTENER, ROUTE, Key, RejectedVersion
 from xds.translate import VERSION
@@ -50,11 +50,13 @@ class Refusals:
             fleet, node = rejection.fleet, node_id(rejection.node)
             self._rejections[fleet, node, key] = rejection
             last_good = (
-                Resource(key, rejection.last_good_version, rejection.last_good)
+                stored_resource(key, rejection.last_good_version, rejection.last_good)
                 if rejection.last_good
                 else None
             )
-            refused = RejectedVersion(key, rejection.version, rejection.message, last_good)
+            refused = RejectedVersion(
+                key, rejection.version, rejection.message, last_good, alone=rejection.alone
+            )
             self._cache.restore_rejection(fleet.removeprefix("fleets/"), node, refused)
 
     def at(self, fleet: str, node: str) -> list[Rejection]:
@@ -82,6 +84,7 @@ class Refusals:
             last_good=b"" if refused.last_good is None else refused.last_good.body,
             last_good_version="" if refused.last_good is None else refused.last_good.version,
             translator_version=VERSION,
+            alone=self._alone(stream, refused.key),
         )
         log.warning(
             "configuration rejected",
@@ -94,6 +97,19 @@ class Refusals:
         self._rejections[identity] = rejection
         outbox.rejected[identity] = rejection
         outbox.cleared.discard(identity)
+
+    def _alone(self, stream: NodeStream, key: Key) -> bool:
+        """Tells whether a node is its fleet's canary, and no other was given what it refuses."""
+        canary = self._cache.canary_of(stream.fleet)
+        return canary is not None and canary.node == stream.node.id and key in canary.held
+
+    def spread(self, fleet: str) -> None:
+        """Takes that all nodes of a fleet (by its id) are given what its canary refused."""
+        outbox = self._outbox()
+        for identity, rejection in self._rejections.items():
+            if identity[0] == f"fleets/{fleet}" and rejection.alone:
+                again = replace(rejection, alone=False)
+                self._rejections[identity] = outbox.rejected[identity] = again
 
     def confirmed(self, fleet: str, node: str, key: Key) -> None:
         """Takes that a node (by its id) runs what is wanted of a resource."""

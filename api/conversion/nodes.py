@@ -21,6 +21,7 @@ def show_node(
         envoy_version=node.envoy_version,
         base_revision=node.base_rev,
         pending=node.pending,
+        canary=node.canary,
         rejections=[_show_rejection(each) for each in rejections],
         unsettled=[_show_resource(each) for each in unsettled],
         overdue=node.overdue,

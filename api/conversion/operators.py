@@ -2,6 +2,7 @@
 
 from api.conversion.reading import Reading
 from api.conversion.statuses import write_record
+from api.fleet_view import Trial
 from lbaas.model.capabilities import intersection
 from lbaas.model.enums import (
     FleetKind,
@@ -77,6 +78,7 @@ def read_fleet(message: fleet_pb2.Fleet, name: str, reading: Reading) -> Fleet:
         project=_read_project(message.project, reading),
         vip_ranges=tuple(message.vip_ranges),
         max_pools=message.max_pools,
+        canary=message.canary,
     )
 
 
@@ -92,19 +94,23 @@ def write_fleet(fleet: Fleet) -> fleet_pb2.Fleet:
         project=f"projects/{fleet.project}" if fleet.project else "",
         vip_ranges=fleet.vip_ranges,
         max_pools=fleet.max_pools,
+        canary=fleet.canary,
     )
     if fleet.capabilities is not None:
         message.capabilities.CopyFrom(_write_capabilities(fleet.capabilities))
     return message
 
 
-def show_fleet(fleet: Fleet, *, offered: Capabilities, connected: int) -> fleet_pb2.Fleet:
+def show_fleet(
+    fleet: Fleet, *, offered: Capabilities, connected: int, trial: Trial
+) -> fleet_pb2.Fleet:
     """Gives the fleet as it is answered.
 
     Args:
         fleet: As stored.
         offered: What it could do if everything were declared: built, and known to its nodes.
         connected: How many of its nodes are connected.
+        trial: What is given to one of its nodes first, if it has a canary.
     """
     message = write_fleet(fleet)
     write_record(message, fleet.record)
@@ -112,6 +118,9 @@ def show_fleet(fleet: Fleet, *, offered: Capabilities, connected: int) -> fleet_
     message.draining = fleet.draining
     message.pools = fleet.pools
     message.nodes_connected = connected
+    if fleet.canary:
+        message.canary_node = trial.node
+        message.held_by_canary.extend(trial.held)
     declared = offered if fleet.capabilities is None else fleet.capabilities
     message.effective_capabilities.CopyFrom(_write_capabilities(intersection(declared, offered)))
     return message

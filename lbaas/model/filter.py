@@ -220,6 +220,7 @@ _FIELDS: Mapping[type[Filterable], Mapping[str, Named]] = {
         "project": _plain("project"),
         "service_types": _several("service_types"),
         "draining": _switch("draining"),
+        "canary": _switch("canary"),
     },
     NodeView: {
         "name": _plain("name"),

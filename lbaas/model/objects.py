@@ -195,7 +195,8 @@ class Fleet:
 
     `capabilities` None: whatever Tidegate can build. `project` "": shared between all.
     `vip_ranges` are CIDRs; empty: VIPs must name their address, any is allowed.
-    `max_pools` 0: no limit. `pools` counts what the fleet carries.
+    `max_pools` 0: no limit. `pools` counts what the fleet carries. `canary`: a change goes to one
+    node first, and to the others when that has confirmed it.
     """
 
     name: str
@@ -205,6 +206,7 @@ class Fleet:
     project: str = ""
     vip_ranges: tuple[str, ...] = ()
     max_pools: int = 0
+    canary: bool = False
     draining: bool = False
     display_name: str = ""
     description: str = ""
@@ -220,6 +222,7 @@ class Node:
     `joined_rev` is the revision at which it joined; it counts once it is in step with that.
     `counted` is kept over a restart of the control plane, until the node has been gone 30 s.
     `agent`: an agent has reported for it; `ping`: that agent can send ICMP echo requests.
+    `canary`: it is given its fleet's changes first.
     """
 
     name: str
@@ -229,6 +232,7 @@ class Node:
     last_seen: datetime = EPOCH
     agent: bool = False
     ping: bool = False
+    canary: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +251,7 @@ class NodeView:
     pending: tuple[str, ...]
     last_seen: datetime
     agent: "AgentView | None" = None
+    canary: bool = False
     lag: timedelta | None = None
     overdue: str = ""
 
@@ -285,7 +290,8 @@ class Rejection:
 
     `node` is the node's resource name. `objects` are the names it is attributed to, each with
     the `spec_rev` that was refused: a newer spec_rev puts the rejection out of force.
-    `last_good` holds the bytes that the node goes on serving ("" bytes: none).
+    `last_good` holds the bytes that the node goes on serving ("" bytes: none). `alone`: the node is
+    its fleet's canary, and no other node was given that version.
     """
 
     fleet: str
@@ -299,6 +305,7 @@ class Rejection:
     last_good: bytes = b""
     last_good_version: str = ""
     translator_version: str = ""
+    alone: bool = False
 
 
 TenantObject = Pool | Member | HealthMonitor | Vip

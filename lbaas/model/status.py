@@ -31,7 +31,7 @@ class Progress:
     """How far an object's newest change has come on the nodes that count.
 
     `missing` holds (node, resource) pairs that are still to confirm. `waiting` explains why,
-    when there is more to say than that (NO_NODE_CONNECTED, NODE_NOT_ACKING, BLOCKED_BY).
+    when there is more to say than that (NO_NODE_CONNECTED, HELD_BY_CANARY).
     """
 
     applied: int = 0

@@ -29,6 +29,7 @@ def save(tx: Transaction, seen: Sequence[Node]) -> None:
                     "last_seen": node.last_seen,
                     "agent": node.agent,
                     "ping": node.ping,
+                    "canary": node.canary,
                 }
                 for node in newest.values()
             ],
@@ -72,6 +73,7 @@ def _read(tx: Transaction, *conditions: ColumnElement[bool]) -> tuple[Node, ...]
             last_seen=row.last_seen,
             agent=row.agent,
             ping=row.ping,
+            canary=row.canary,
         )
         for row in tx.connection.execute(select(nodes).where(*conditions).order_by(nodes.c.name))
     )

@@ -60,6 +60,7 @@ def save(tx: Transaction, new: Sequence[Rejection]) -> None:
                 last_good=rejection.last_good,
                 last_good_version=rejection.last_good_version,
                 translator_version=rejection.translator_version,
+                alone=rejection.alone,
             )
         )
         (number,) = added.inserted_primary_key or (0,)
@@ -153,4 +154,5 @@ def _rejection(row: AnyRow, objects: tuple[tuple[str, int], ...]) -> Rejection:
         last_good=bytes(row.last_good),
         last_good_version=row.last_good_version,
         translator_version=row.translator_version,
+        alone=row.alone,
     )

@@ -203,6 +203,7 @@ fleets = Table(
     Column("vip_ranges", Words, nullable=False),
     Column("max_pools", Integer, nullable=False),
     Column("draining", Boolean, nullable=False),
+    Column("canary", Boolean, nullable=False),
     Column("pools", Integer, nullable=False),
     *_described(),
 )
@@ -218,6 +219,7 @@ nodes = Table(
     Column("last_seen", UtcTime, nullable=False),
     Column("agent", Boolean, nullable=False),
     Column("ping", Boolean, nullable=False),
+    Column("canary", Boolean, nullable=False),
 )
 
 ping_verdicts = Table(
@@ -263,6 +265,7 @@ rejections = Table(
     Column("last_good", LargeBinary, nullable=False),
     Column("last_good_version", Text, nullable=False),
     Column("translator_version", Text, nullable=False),
+    Column("alone", Boolean, nullable=False),
     UniqueConstraint("fleet", "node", "type_url", "resource"),
 )
 

@@ -71,6 +71,9 @@ class Fleet(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     POOLS_FIELD_NUMBER: _builtins.int
     NODES_CONNECTED_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    CANARY_NODE_FIELD_NUMBER: _builtins.int
+    HELD_BY_CANARY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`fleets/{fleet}`. Ids are RFC 1034 labels, at most 63 characters; `node.cluster` of the fleet's
     Envoys is this id.
@@ -103,6 +106,15 @@ class Fleet(_message.Message):
     """How many pools it carries now."""
     nodes_connected: _builtins.int
     """How many of its nodes are connected now."""
+    canary: _builtins.bool
+    """True: a change goes to one node first, `canary_node`, and to the others when that node has
+    confirmed it. What it refuses goes to no other node: the object is in ERROR with Envoy's words,
+    and the others serve the version before. Off again, all that was held back goes to all.
+    """
+    canary_node: _builtins.str
+    """The node that is given changes first, `fleets/{fleet}/nodes/{node}`: the first by name of those
+    that count, until it is LOST. Empty: `canary` is off, or no node counts and changes go to all.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels to find fleets by (`labels.env = prod` in a list's filter). At most 64. A key has at
@@ -139,6 +151,12 @@ class Fleet(_message.Message):
         every VIP must name its own.
         """
 
+    @_builtins.property
+    def held_by_canary(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The Envoy resources that the canary has still to confirm, and that the other nodes have in the
+        version before, by name; at most 256.
+        """
+
     def __init__(
         self,
         *,
@@ -162,10 +180,13 @@ class Fleet(_message.Message):
         draining: _builtins.bool = ...,
         pools: _builtins.int = ...,
         nodes_connected: _builtins.int = ...,
+        canary: _builtins.bool = ...,
+        canary_node: _builtins.str = ...,
+        held_by_canary: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "create_time", b"create_time", "effective_capabilities", b"effective_capabilities", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "draining", b"draining", "effective_capabilities", b"effective_capabilities", "etag", b"etag", "kind", b"kind", "labels", b"labels", "max_pools", b"max_pools", "name", b"name", "nodes_connected", b"nodes_connected", "pools", b"pools", "project", b"project", "revision", b"revision", "service_types", b"service_types", "shared", b"shared", "uid", b"uid", "update_time", b"update_time", "vip_ranges", b"vip_ranges"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary", "canary_node", b"canary_node", "capabilities", b"capabilities", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "draining", b"draining", "effective_capabilities", b"effective_capabilities", "etag", b"etag", "held_by_canary", b"held_by_canary", "kind", b"kind", "labels", b"labels", "max_pools", b"max_pools", "name", b"name", "nodes_connected", b"nodes_connected", "pools", b"pools", "project", b"project", "revision", b"revision", "service_types", b"service_types", "shared", b"shared", "uid", b"uid", "update_time", b"update_time", "vip_ranges", b"vip_ranges"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -241,6 +262,7 @@ class Node(_message.Message):
     UNSETTLED_FIELD_NUMBER: _builtins.int
     LAG_FIELD_NUMBER: _builtins.int
     OVERDUE_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`fleets/{fleet}/nodes/{node}`: its `node.cluster` and `node.id`."""
     state: Global___NodeState.Code.ValueType
@@ -254,6 +276,10 @@ class Node(_message.Message):
     overdue: _builtins.str
     """What the node has not confirmed for 60 seconds or longer, and what that waits for; the oldest.
     Empty: nothing. No time ever sends what has to wait: an operator has to look.
+    """
+    canary: _builtins.bool
+    """True: it is its fleet's `canary_node`, and given changes first. What it has still to confirm is
+    `pending` on the other nodes too.
     """
     @_builtins.property
     def pending(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -298,10 +324,11 @@ class Node(_message.Message):
         unsettled: _abc.Iterable[Global___NodeResource] | None = ...,
         lag: _duration_pb2.Duration | None = ...,
         overdue: _builtins.str = ...,
+        canary: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "lag", b"lag", "last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "base_revision", b"base_revision", "connected", b"connected", "envoy_version", b"envoy_version", "lag", b"lag", "last_seen_time", b"last_seen_time", "name", b"name", "overdue", b"overdue", "pending", b"pending", "rejections", b"rejections", "state", b"state", "unsettled", b"unsettled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "base_revision", b"base_revision", "canary", b"canary", "connected", b"connected", "envoy_version", b"envoy_version", "lag", b"lag", "last_seen_time", b"last_seen_time", "name", b"name", "overdue", b"overdue", "pending", b"pending", "rejections", b"rejections", "state", b"state", "unsettled", b"unsettled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -101,8 +101,8 @@ class ListFleetsRequest(_message.Message):
     """
     filter: _builtins.str
     """Which fleets to give: `field = value` terms joined by `AND`, on `name`, `display_name`,
-    `draining`, `kind`, `project`, `service_types` and `labels.{key}`. A value with spaces stands
-    in double quotes. Empty: all.
+    `canary`, `draining`, `kind`, `project`, `service_types` and `labels.{key}`. A value with spaces
+    stands in double quotes. Empty: all.
     """
     def __init__(
         self,

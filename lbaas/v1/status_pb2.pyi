@@ -168,7 +168,8 @@ class StatusDetail(_message.Message):
     ADDRESS_RANGE_EXHAUSTED.
 
     Why it is PENDING: NO_NODE_CONNECTED (its fleet has none), WAITING_FOR_NODE (a node has not
-    answered yet), NODE_DISCONNECTED (a node has been gone for less than 30 s), NOT_CONFIRMED_YET.
+    answered yet), NODE_DISCONNECTED (a node has been gone for less than 30 s), HELD_BY_CANARY (the
+    other nodes are given it when the fleet's canary has confirmed it), NOT_CONFIRMED_YET.
 
     Why it is not ONLINE. A member: MONITOR_FAILED, CHECK_PENDING (it has passed no check yet),
     DRAINING, WEIGHT_ZERO, ADMIN_DOWN, POOL_ADMIN_DOWN. A pool or VIP: MEMBERS_DOWN,

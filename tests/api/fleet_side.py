@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from api.fleet_view import NodeResourceView, ResourceView, TrafficView
+from api.fleet_view import NodeResourceView, ResourceView, TrafficView, Trial
 from lbaas.model.capabilities import EVERYTHING, intersection
 from lbaas.model.health import NO_AGENT, Health
 from lbaas.model.objects import Capabilities, Fleet, NodeView
@@ -18,6 +18,7 @@ class FleetSide:
         self.healths: dict[str, Health] = {}
         self.traffics: dict[str, TrafficView] = {}
         self.limits: dict[str, dict[str, int]] = {}
+        self.trials: dict[str, Trial] = {}
 
     def progress(self, name: str, revision: int) -> Progress:
         return self.progresses.get(name, Progress())
@@ -30,6 +31,9 @@ class FleetSide:
 
     def connected(self, fleet: str) -> int:
         return sum(node.connected for node in self.nodes(fleet))
+
+    def trial(self, fleet: str) -> Trial:
+        return self.trials.get(fleet, Trial())
 
     def resources(self, pool: str) -> Sequence[ResourceView]:
         return self.rendered.get(pool, [])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from api.fleet_view import NodeResourceView
+from api.fleet_view import NodeResourceView, Trial
 from lbaas.model.enums import NodeState, ResourceState
 from lbaas.model.objects import NodeView, Rejection
 from lbaas.store import verdicts
@@ -142,6 +142,36 @@ async def test_fleets_drain(client: Client) -> None:
     )
     await client.fleets.DeleteFleet(DeleteFleetRequest(name=EDGE))
     await refused(client.fleets.GetFleet(GetFleetRequest(name=EDGE)), Code.NOT_FOUND)
+
+
+async def test_a_fleet_has_a_canary_if_the_operator_wants_one(
+    client: Client, fleet_side: FleetSide
+) -> None:
+    made = await client.fleets.CreateFleet(make.create_fleet(canary=True))
+    assert made.canary
+    assert made.canary_node == ""
+    fleet_side.trials[EDGE] = Trial(node=f"{EDGE}/nodes/n1", held=("projects/acme/vips/v",))
+    shown = await client.fleets.GetFleet(GetFleetRequest(name=EDGE))
+    assert shown.canary_node == f"{EDGE}/nodes/n1"
+    assert list(shown.held_by_canary) == ["projects/acme/vips/v"]
+    page = await client.fleets.ListFleets(ListFleetsRequest(filter="canary = true"))
+    assert [fleet.name for fleet in page.fleets] == [EDGE]
+    kept = await client.fleets.UpdateFleet(
+        UpdateFleetRequest(fleet=Fleet(name=EDGE, max_pools=5), update_mask=None)
+    )
+    assert kept.canary
+    off = await client.fleets.UpdateFleet(
+        UpdateFleetRequest(fleet=Fleet(name=EDGE), update_mask=FieldMask(paths=["canary"]))
+    )
+    assert not off.canary
+    assert off.canary_node == ""
+    assert off.max_pools == 5
+    await refused(
+        client.fleets.UpdateFleet(
+            UpdateFleetRequest(fleet=Fleet(name=EDGE), update_mask=FieldMask(paths=["canary_node"]))
+        ),
+        Code.INVALID_ARGUMENT,
+    )
 
 
 async def test_nodes_come_from_the_streams_and_rejections_from_the_store(

@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.cache.client import Violation
 from tests.cache.test_machine import Machine
 from tests.cache.world import Tree, World
-from xds.cache import answers, compose, gates
+from xds.cache import SnapshotCache, answers, compose, gates
 from xds.cache.channel import Channel
 from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Pending
@@ -185,7 +185,7 @@ def listeners_wait_for_no_limit(patch):
 
 def a_variant_is_as_old_as_its_base(patch):
     """What changed in a variant alone, and the stream has not seen, counts as confirmed."""
-    patch.setattr(NodeStream, "_changed_later", lambda self: {})
+    patch.setattr(SnapshotCache, "changed_later", lambda self, stream, seen: {})
 
 
 def a_variant_changes_when_its_base_does(patch):

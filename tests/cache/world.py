@@ -107,13 +107,17 @@ class World:
         """Gives a node its own runtime layer: a limit for every listener that is wanted."""
         if not node.envoy.limited:
             return
-        names = {key.name: node.salt for key in self.wanted if key.type_url == LISTENER}
+        names = dict.fromkeys(self.listeners(), node.salt)
         layer = runtime(LAYER, names) if names else None
         version = layer.version if layer else ""
         if not node.layers or node.layers[-1][1] != version:
             node.layers.append((revision, version))
         changes = {LIMITS: layer} if layer else {}
         self.cache.overlay(FLEET, node.envoy.name, revision, changes)
+
+    def listeners(self) -> set[str]:
+        """The listeners that a node may be given."""
+        return {key.name for key in self.wanted if key.type_url == LISTENER}
 
     def connect(self, node: Node) -> None:
         node.envoy.connect()

@@ -243,6 +243,50 @@ def test_fleet_status_shows_what_a_node_refused(run, api):
     ]
 
 
+def test_fleet_status_says_which_node_is_the_canary(run, api):
+    first = {"name": "fleets/edge/nodes/e1", "state": "PENDING", "canary": True}
+    second = {"name": "fleets/edge/nodes/e2", "state": "PENDING"}
+    for node in (first, second):
+        node["pending"] = [VIP["name"]]
+    api.answer("FleetService/ListNodes", {"nodes": [first, second]})
+    lines = run("tidegate fleet status edge").out.splitlines()
+    assert lines[1].endswith("the canary; waiting for 1: vip/web")
+    assert lines[2].split()[-4:] == ["waiting", "for", "1:", "vip/web"]
+
+
+def test_fleets_show_their_canary_and_what_it_holds_back(run, api):
+    a, b = "fleets/a/nodes/e1", "fleets/b/nodes/e2"
+    fleets = [
+        {"name": "fleets/a", "canary": True, "canaryNode": a},
+        {"name": "fleets/b", "canary": True, "canaryNode": b, "heldByCanary": ["x"]},
+        {"name": "fleets/c", "canary": True},
+        {"name": "fleets/d"},
+    ]
+    api.answer("FleetService/ListFleets", {"fleets": fleets})
+    shown = run("tidegate fleet list -c NAME,CANARY").out.splitlines()[1:]
+    told = [line.split(maxsplit=1)[1] for line in shown]
+    assert told == ["e1", "e2, holds 1", "none counts", "no"]
+
+
+def test_why_says_what_the_canary_holds_back(run, api):
+    status = {
+        "name": VIP["name"],
+        "provisioningStatus": "PENDING_UPDATE",
+        "nodesApplied": 1,
+        "nodesTotal": 3,
+        "statusDetail": {"reason": "HELD_BY_CANARY", "message": "it is not connected"},
+    }
+    explanation = {
+        "name": VIP["name"],
+        "status": status,
+        "pools": [{"pool": POOL["name"], "placement": {"fleet": "fleets/edge", "reason": "fits"}}],
+    }
+    api.answer("LoadBalancerService/Explain", explanation)
+    told = run("tidegate why vip/web").out
+    assert "HELD_BY_CANARY" in told
+    assert "to give it to all: tidegate fleet update edge --no-canary" in told
+
+
 def test_a_fleet_without_nodes_says_how_one_joins(run, api):
     api.answer("FleetService/ListNodes", {})
     assert "tidegate bootstrap edge NODE" in run("tidegate fleet status edge").err

@@ -5,7 +5,10 @@ import json
 import sys
 from pathlib import Path
 
-from tests.features.world import settings
+from tests.features.world import settings, world
+from tests.harness.ads_client import LDS, SotwClient
+from tests.harness.ports import free_port
+from tests.harness.waiting import until
 from tidegate.plane import running_plane
 
 BUF = Path(sys.executable).parent / "buf"
@@ -64,3 +67,35 @@ async def test_list_create_and_read_every_violation_at_once(tmp_path):
         assert error["code"] == "invalid_argument"
         for field in ("address", "port", "weight"):
             assert f"{field}: " in error["message"], error["message"]
+
+
+async def test_the_fleet_port_tells_of_envoys_and_of_grpc_clients(tmp_path):
+    """CSDS of a whole control plane: both are connected, each with the snapshot it is given."""
+    async with (
+        world(tmp_path) as (plane, client, _),
+        SotwClient(f"127.0.0.1:{plane.xds_port}", fleet="edge", node="app") as app,
+    ):
+        pool = await client.pool("acme", "web")
+        vip = await client.vip("acme", "web", pool=pool.name, port=free_port())
+        await client.applied(vip.name)
+        app._node.user_agent_name = "gRPC Python"
+        await app.send(LDS, [vip.name])
+        await app.take(LDS)
+        method = "/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus"
+
+        async def both() -> dict[str, list[str]] | None:
+            code, out, err = await buf_curl(plane.xds_port, "-d", "{}", method)
+            assert code == 0, err
+            told = {
+                config["clientScope"]: sorted(
+                    each["typeUrl"].rpartition(".")[2]
+                    for each in config["genericXdsConfigs"]
+                    if each["configStatus"] == "SYNCED"
+                )
+                for config in json.loads(out)["config"]
+            }
+            return told if "Listener" in told.get("edge/grpc", ()) else None
+
+        told = await until(both, within=10, what="both are told of")
+        assert told["edge/grpc"] == ["Listener"]
+        assert {"Cluster", "Listener", "RouteConfiguration"} <= set(told["edge"])

@@ -62,6 +62,7 @@ OTHER = {
     "project": "acme",
     "vip_ranges": (),
     "max_pools": 9,
+    "canary": True,
     "draining": True,
 }
 """Another value for every field that is rendered; a new field of the model must be added."""

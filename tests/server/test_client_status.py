@@ -196,6 +196,17 @@ async def test_of_two_streams_of_a_node_the_newest_counts(cache, address):
     assert len(config.generic_xds_configs) == 2  # endpoints: the older stream's, as they are known
 
 
+async def test_grpc_clients_of_one_id_are_told_of_one_by_one(cache, address):
+    cache.publish("fleet", [resources.cluster("a"), resources.cluster("b")])
+    async with SotwClient(address, node="app") as one, SotwClient(address, node="app") as two:
+        for stream, name in ((one, "a"), (two, "b")):
+            stream._node.user_agent_name = "gRPC Python"
+            await stream.send(CDS, [name])
+            await stream.receive(CDS)
+        first, second = await fetch(address, **node(exact="app"))
+    assert [list(told(each)) for each in (first, second)] == [["Cluster a"], ["Cluster b"]]
+
+
 async def test_a_stream_answers_each_request_node_by_node(cache, address):
     cache.publish("fleet", [resources.cluster("a")])
     async with (

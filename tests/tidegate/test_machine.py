@@ -80,10 +80,10 @@ class Machine(RuleBasedStateMachine):
     def run(self, work):
         return self.runner.run(work)
 
-    @initialize(pools=st.integers(1, 2), settled=st.booleans())
-    def begin(self, pools, settled):
+    @initialize(pools=st.integers(1, 2), settled=st.booleans(), canary=st.booleans())
+    def begin(self, pools, settled, canary):
         self.run(self.world.start())
-        self.write(add_fleet("edge", vip_ranges=("10.0.0.0/24",)))
+        self.write(add_fleet("edge", vip_ranges=("10.0.0.0/24",), canary=canary))
         self.write(add_fleet("two", vip_ranges=("10.9.0.0/24",), max_pools=1))
         # State of the world is tested in tests/cache: what such a node holds after a restart of the
         # control plane is not known, so the order of its removals is not proven (README).

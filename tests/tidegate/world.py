@@ -14,6 +14,7 @@ from lbaas.store.store import Store
 from tests.cache.client import Envoy
 from tests.store import make
 from tidegate.agents.hub import AgentHub
+from tidegate.canary import Canaries
 from tidegate.drains import Drains
 from tidegate.feedback import Feedback
 from tidegate.fleet_view import StreamsFleetView
@@ -81,6 +82,14 @@ class World:
             clock=lambda: self.now,
         )
         self.limits = Limits(self.cache, self.register)
+        self.canaries = Canaries(
+            self.cache,
+            self.register,
+            fleets=lambda: self.placing.fleets,
+            save=self.feedback.save,
+            clock=lambda: self.now,
+        )
+        self.canaries.on_spread = self.feedback.spread
         self.pace = Pace(self.cache, clock=lambda: self.now)
         self.view = StreamsFleetView(
             self.cache,
@@ -89,6 +98,7 @@ class World:
             self.register,
             self.agents,
             self.limits,
+            self.canaries,
             self.pace,
         )
         self.agents.assessment.refusals = self.view.refusals
@@ -111,6 +121,7 @@ class World:
             self.feedback,
             self.placing,
             followers=(
+                self.canaries,
                 self.limits,
                 self.drains,
                 self.moves,

@@ -54,6 +54,14 @@ Ranges = Annotated[
 ]
 MaxPools = Annotated[int | None, typer.Option(help="How many pools it may carry; 0: no limit.")]
 
+Canary = Annotated[
+    bool | None,
+    typer.Option(
+        "--canary/--no-canary",
+        help="A change goes to one node first, and to the others when that has confirmed it.",
+    ),
+]
+
 _NODE = Column("NODE", lambda row: leaf(text(row, "name")))
 
 _LOOK_INTO = {"PENDING", "REJECTED", "JOINING"}
@@ -84,6 +92,7 @@ def create(
     for_project: OneProject = None,
     vip_range: Ranges = None,
     max_pools: MaxPools = None,
+    canary: Canary = None,
     display_name: DisplayName = None,
     description: Description = None,
     label: Labels = None,
@@ -100,6 +109,7 @@ def create(
             "project": _project(for_project),
             "vipRanges": words_of(vip_range),
             "maxPools": max_pools,
+            "canary": canary,
             "displayName": display_name,
             "description": description,
             "labels": labels_of(label),
@@ -111,7 +121,7 @@ def create(
     app,
     "update",
     words="tidegate fleet update",
-    example="tidegate fleet update edge --max-pools 500",
+    example="tidegate fleet update edge --max-pools 500\ntidegate fleet update edge --canary",
     writes=True,
     waits=False,
 )
@@ -124,6 +134,7 @@ def update(
     for_project: OneProject = None,
     vip_range: Ranges = None,
     max_pools: MaxPools = None,
+    canary: Canary = None,
     display_name: DisplayName = None,
     description: Description = None,
     label: Labels = None,
@@ -140,6 +151,7 @@ def update(
             "project": _project(for_project),
             "vipRanges": words_of(vip_range),
             "maxPools": max_pools,
+            "canary": canary,
             "displayName": display_name,
             "description": description,
             "labels": labels_of(label),

@@ -29,6 +29,10 @@ def next_commands(name: str, row: JsonObject, pools: list[JsonObject]) -> list[s
             f"tidegate {word} update {short} --help",
         ],
         "NO_NODE_CONNECTED": [f"tidegate bootstrap {fleet} NODE > node.json", looking],
+        "HELD_BY_CANARY": [
+            looking,
+            f"to give it to all: tidegate fleet update {fleet} --no-canary",
+        ],
         "ADDRESS_IN_USE": [f"tidegate {word} get {short} -o yaml", looking],
         "REJECTED_BY_ENVOY": [f"tidegate {word} get {short} -o yaml", looking],
         "MEMBERS_DOWN": members,

@@ -103,7 +103,7 @@ def _labels(row: JsonObject) -> str:
 
 
 def node_detail(row: JsonObject) -> str:
-    """Gives a node's rejections, what it has still to confirm, and what its agent cannot do."""
+    """Gives whether a node is the canary, what it refused, has still to confirm, and its agent."""
     rejected = [
         f'{label(text(each, "resource"))}: "{text(each, "message").strip()}"'
         for each in objects(row, "rejections")
@@ -113,7 +113,8 @@ def node_detail(row: JsonObject) -> str:
     waiting = [f"waiting for {len(pending)}: {label(pending[0])}"] if pending else []
     if overdue := text(row, "overdue"):
         waiting = [f"waiting for {len(pending)} {overdue}"]
-    return "; ".join([*rejected, *waiting, *_agent_detail(row)])
+    first = ["the canary"] if row.get("canary") else []
+    return "; ".join([*first, *rejected, *waiting, *_agent_detail(row)])
 
 
 def _agent_detail(row: JsonObject) -> list[str]:
@@ -172,6 +173,15 @@ def _expects(row: JsonObject) -> str:
 
 def _limit(value: int, *, none: int) -> str:
     return "unlimited" if value == none else str(value)
+
+
+def _canary(row: JsonObject) -> str:
+    """Gives the node that is given a fleet's changes first, and how many others wait for."""
+    if not row.get("canary"):
+        return "no"
+    node = names.leaf(text(row, "canaryNode")) or "none counts"
+    held = len(texts(row, "heldByCanary"))
+    return f"{node}, holds {held}" if held else node
 
 
 NAME = Column("NAME", lambda row: short_name(text(row, "name")))
@@ -319,6 +329,7 @@ FLEET = Noun(
     ),
     wide=(
         _names("SERVICE_TYPES", "serviceTypes"),
+        Column("CANARY", _canary),
         _REVISION,
         _CHANGED,
         _DISPLAY,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from xds.cache.canary import Canary, Held
 from xds.cache.cursor import Left
 from xds.cache.published import Publishable, resources_of
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource
-from xds.cache.snapshot import EMPTY, Own, Snapshot
+from xds.cache.snapshot import EMPTY, Snapshot, oldest
 from xds.cache.stream import NodeStream
 from xds.cache.types import Key, NodeInfo, Observer, RejectedVersion
 from xds.cache.variant import Variant
@@ -32,6 +33,18 @@ class _Fleet:
     variants: dict[str, Variant] = field(default_factory=dict)
     streams: list[NodeStream] = field(default_factory=list)
     former: OrderedDict[tuple[Key, str], Resource] = field(default_factory=OrderedDict)
+    canary: Canary | None = None
+
+    def given(self, node: str) -> Snapshot | None:
+        """Gives what a node is given, but for its own variant."""
+        if self.canary is None or self.canary.node == node:
+            return self.base
+        return self.canary.rest
+
+    def dirty(self) -> None:
+        """Says to all streams that there may be something to send."""
+        for stream in self.streams:
+            stream.on_dirty()
 
     def prune(self, variant: str) -> None:
         """Forgets a variant that differs in nothing any more, when no stream has to hear it."""
@@ -87,8 +100,10 @@ class SnapshotCache:
         if revision < base.revision:
             raise ValueError(f"fleet {fleet} is at revision {base.revision}, not before {revision}")
         state.base = base.with_changes(revision, changes)
-        for stream in state.streams:
-            stream.on_dirty()
+        if state.canary is not None:
+            state.canary.follow(base, state.base, changes)
+            self._promote(state, changes)
+        state.dirty()
 
     def publish(self, fleet: str, messages: Iterable[Publishable]) -> int:
         """Makes `messages` all that a fleet holds; only what differs from before is sent.
@@ -146,7 +161,7 @@ class SnapshotCache:
             raise ValueError(f"fleet {fleet} is not loaded")
         self._turn += 1
         made = state.variants.setdefault(variant, Variant())
-        made.replace(state.base, changes, revision=revision, turn=self._turn)
+        made.replace(changes, revision=revision, turn=self._turn)
         state.prune(variant)
         for stream in state.streams:
             if stream.variant == variant:
@@ -160,11 +175,108 @@ class SnapshotCache:
         made = state.variants.get(variant)
         return state.base if made is None else made.over(state.base)
 
-    def changed_later(self, fleet: str, variant: str, seen: Own) -> Mapping[Key, int]:
-        """Gives what was changed in a variant since `seen`, each with its oldest revision."""
+    def given(self, stream: NodeStream) -> Snapshot | None:
+        """Gives what a stream is given: its variant, and old versions while a canary tries new."""
+        state = self._fleets.get(stream.fleet)
+        line = state.given(stream.node.id) if state else None
+        if state is None or line is None:
+            return None
+        made = state.variants.get(stream.variant)
+        return line if made is None else made.over(line)
+
+    def changed_later(self, stream: NodeStream, seen: Snapshot) -> Mapping[Key, int] | None:
+        """Gives what changed in what a stream is given since `seen`, and its revision tells not.
+
+        Each with the oldest revision that it belongs to; None: nobody knows (it is given another
+        line than before), all of both is to be compared.
+        """
+        state = self._fleets.get(stream.fleet)
+        line = state.given(stream.node.id) if state else None
+        if state is None or line is None:
+            return {}
+        made = state.variants.get(stream.variant)
+        own = (made.own.after(seen.own) or {}) if made else {}
+        if line.line == seen.line == 0:
+            return own
+        promoted = line.line_changes_from(seen)
+        return None if promoted is None else oldest(promoted, own)
+
+    def canary(self, fleet: str, node: str | None) -> None:
+        """Says which node of a fleet is given changes first; None: all are at the same time.
+
+        All other nodes are given a change when that node certainly holds it, name by name, with
+        what they must not be without (`xds.cache.canary`). What a node has of its own (`overlay`)
+        is given to it at once. Another canary has to try what the one before had not confirmed;
+        with None all that is held back goes to all. What a canary refused in an earlier process
+        (`restore_rejection`, `alone`) is held back from the start.
+
+        Args:
+            fleet: the fleet; must be loaded.
+            node: the node's id. While it is not there, its fleet's changes wait.
+
+        Raises:
+            ValueError: if the fleet is not loaded.
+        """
         state = self._fleets.get(fleet)
-        made = state.variants.get(variant) if state else None
-        return (made.own.after(seen) or {}) if made else {}
+        if state is None or state.base is None:
+            raise ValueError(f"fleet {fleet} is not loaded")
+        before = state.canary
+        if node == (before.node if before else None):
+            return
+        streams = [stream for stream in state.streams if stream.node.id == node]
+        if before is not None:  # another one may be given now what it refused
+            refusals = self._rejected.get((fleet, before.node), {})
+            for key, rejection in refusals.items():
+                refusals[key] = replace(rejection, alone=False)
+        if node is None:
+            state.canary = None
+        elif before is not None:
+            before.node, before.streams = node, streams
+            self._promote(state, before.held)
+        else:
+            self._turn += 1
+            state.canary = Canary(node, state.base.forked(self._turn), streams)
+            self._turn += 1
+            refused = {
+                key: rejection.last_good
+                for key, rejection in self._rejected.get((fleet, node), {}).items()
+                if rejection.alone and rejection.version == _version(state.base.get(key))
+            }
+            state.canary.keep(self._turn, refused)
+        state.dirty()
+
+    def held_back(self, stream: NodeStream, key: Key) -> Held | None:
+        """Gives what of a name a stream is not given yet because its fleet's canary tries it."""
+        state = self._fleets.get(stream.fleet)
+        if state is None or state.canary is None or state.canary.node == stream.node.id:
+            return None
+        return state.canary.held.get(key)
+
+    def canary_of(self, fleet: str) -> Canary | None:
+        """Gives the node that is given a fleet's changes first, and what it has still to try."""
+        state = self._fleets.get(fleet)
+        return state.canary if state else None
+
+    def refused_by_canary(self, fleet: str, key: Key) -> bool:
+        """Whether a fleet's canary lacks a name because it refused it, or what it needs."""
+        canary = self.canary_of(fleet)
+        return canary is not None and any(stream.refused(key) for stream in canary.streams)
+
+    def reported(self, stream: NodeStream, keys: Collection[Key] | None = None) -> None:
+        """Takes that a stream knows better what its node holds of these names; None: of all."""
+        state = self._fleets[stream.fleet]
+        if state.canary is not None and state.canary.node == stream.node.id:
+            self._promote(state, state.canary.held if keys is None else keys)
+
+    def _promote(self, state: _Fleet, keys: Iterable[Key]) -> None:
+        """Gives the rest of a fleet what its canary has confirmed, of these and with them."""
+        if state.canary is None or state.base is None:
+            return
+        ready = state.canary.ready(state.base, keys)
+        if ready:
+            self._turn += 1
+            state.canary.promote(state.base, self._turn, ready)
+            state.dirty()
 
     def former(self, fleet: str, key: Key, version: str) -> Resource | None:
         """Gives a version that was wanted before, if it is still remembered."""
@@ -217,6 +329,8 @@ class SnapshotCache:
             variant=variant,
         )
         state.streams.append(stream)
+        if state.canary is not None and state.canary.node == node.id:
+            state.canary.streams.append(stream)
         if self.observer is not None:
             self.observer.opened(stream)
         return stream
@@ -227,6 +341,8 @@ class SnapshotCache:
         if stream not in fleet.streams:
             return
         fleet.streams.remove(stream)
+        if fleet.canary is not None and stream in fleet.canary.streams:
+            fleet.canary.streams.remove(stream)
         fleet.prune(stream.variant)
         others = [other for other in fleet.streams if other.node.id == node]
         remembered = not stream.node.is_grpc
@@ -254,7 +370,11 @@ class SnapshotCache:
     def restore_rejection(self, fleet: str, node: str, rejection: RejectedVersion) -> None:
         """Remembers what a node refused in an earlier process: it is not sent that again."""
         self._rejected.setdefault((fleet, node), {})[rejection.key] = Rejection(
-            rejection.version, rejection.message, rejection.last_good, float("-inf")
+            rejection.version,
+            rejection.message,
+            rejection.last_good,
+            float("-inf"),
+            alone=rejection.alone,
         )
 
     def forget_rejections(self, fleet: str, keys: Iterable[Key], *, node: str = "") -> None:
@@ -277,3 +397,7 @@ class SnapshotCache:
                 self._rejected.pop((fleet, its_node), None)  # a node that may never come back
         for stream in streams:
             stream.look_again(names)
+
+
+def _version(resource: Resource | None) -> str:
+    return resource.version if resource else ""

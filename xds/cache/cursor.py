@@ -177,7 +177,9 @@ class Cursor:
             return []
         changed = snapshot.changes_from(old)
         if changed is None:
-            changed = dict.fromkeys(old.differences(snapshot), old.revision + 1)
+            # Beside the fleet's line a change may belong to any revision.
+            since = 1 if snapshot.line or old.line else old.revision + 1
+            changed = dict.fromkeys(old.differences(snapshot), since)
         touched = []
         for key, revision in sorted(changed.items()):
             if key.type_url not in self._opened:

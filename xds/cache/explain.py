@@ -7,10 +7,18 @@ from xds.cache.resource import Resource, is_placeholder, same
 from xds.cache.state import State
 from xds.cache.types import Key
 
+HELD = "is held back until the canary has confirmed it"
+"""Why a node is not given what is wanted: another one has to try it first."""
+
+
+def kind_of(key: Key) -> str:
+    """Gives the short word for a name's type: "Cluster", "Listener"."""
+    return key.type_url.rpartition(".")[2]
+
 
 def explain(state: State, key: Key, now: float, depth: int = 4) -> str:
     """Says why the client does not hold `key` as wanted; empty if it does."""
-    kind = key.type_url.rpartition(".")[2]
+    kind = kind_of(key)
     refused = state.refused(key)
     if refused is not None:
         return f"{kind} {key.name} rejected: {refused.message}"
@@ -33,8 +41,7 @@ def _obstacle(state: State, key: Key, now: float, depth: int) -> str:
     on = state.waits.get(key)
     if on is not None:
         why = explain(state, on, now, depth - 1) if depth else ""
-        what = on.type_url.rpartition(".")[2]
-        return f"waits for {what} {on.name}" + (f" ({why})" if why else "")
+        return f"waits for {kind_of(on)} {on.name}" + (f" ({why})" if why else "")
     if key in state.later:
         return f"is tried again in {max(0.0, state.later[key] - now):.1f} s"
     if channel.flights:

@@ -56,6 +56,13 @@ def resources_of(messages: Iterable[Publishable]) -> dict[Key, Resource]:
     return found
 
 
+def stored_resource(key: Key, version: str, body: bytes) -> Resource:
+    """Gives a resource that was kept as bytes (a serialised Any), with what it refers to."""
+    packed = Any.FromString(body)
+    made = _of_bytes(packed.type_url, key.name, packed.value)
+    return Resource(key, version, body, made.references)
+
+
 def _resource(item: Publishable) -> Resource:
     if isinstance(item, Message):
         return Resource.of(item)

@@ -26,12 +26,14 @@ class Rejection:
         message: the client's words, cleaned.
         last_good: what the node held before, if known.
         at: when, on the clock of the streams; 0 if it is from an earlier process.
+        alone: from an earlier process, in which no other node of the fleet was given it.
     """
 
     version: str
     message: str
     last_good: Resource | None
     at: float
+    alone: bool = False
 
 
 def cleaned(message: str) -> str:

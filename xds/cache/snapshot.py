@@ -18,6 +18,10 @@ _KEPT = 512
 _OWN_KEPT = 32
 """Changes of its own that a variant remembers one by one."""
 
+_Edited = tuple[
+    Map[str, Map[str, Resource]], Map[Key, Map[Key, None]], Map[str, int], frozenset[Key]
+]
+
 _NAMES: Map[str, Resource] = Map()
 _KEYS: Map[Key, None] = Map()
 
@@ -63,6 +67,13 @@ class Own:
 
 NOTHING_OWN = Own()
 
+Log = tuple[tuple[int, int, frozenset[Key]], ...]
+"""Position, revision and keys of each change, oldest first.
+
+The position of a change is its revision; in a line beside that of the fleet its turn, for there a
+change may belong to a revision that is older than the one before it.
+"""
+
 
 class Snapshot:
     """An immutable set of resources with its revision, and a log of what changed when.
@@ -70,9 +81,11 @@ class Snapshot:
     Attributes:
         revision: what it is up to date with.
         own: what was changed in it as a variant (`xds.cache.variant`); a base has nothing.
+        line: 0 for what a fleet should hold; else that of what most of it is given while a change
+            is tried on one node (`xds.cache.canary`), which has a log of its own.
     """
 
-    __slots__ = ("_base_revision", "_log", "_sums", "_types", "_users", "own", "revision")
+    __slots__ = ("_log", "_position", "_sums", "_types", "_users", "line", "own", "revision")
 
     def __init__(
         self,
@@ -80,14 +93,16 @@ class Snapshot:
         types: Map[str, Map[str, Resource]],
         users: Map[Key, Map[Key, None]],
         sums: Map[str, int],
-        log: tuple[tuple[int, frozenset[Key]], ...],
+        log: Log,
         *,
         own: Own = NOTHING_OWN,
-        base_revision: int | None = None,
+        line: int = 0,
+        position: int | None = None,
     ) -> None:
         self.revision = revision
         self.own = own
-        self._base_revision = revision if base_revision is None else base_revision
+        self.line = line
+        self._position = revision if position is None else position
         self._types = types
         self._users = users
         self._sums = sums
@@ -121,15 +136,18 @@ class Snapshot:
         Returns:
             None if the log does not reach back so far; then compare with `differences`.
         """
-        if revision >= self._base_revision:
+        return self._changed_after(revision)
+
+    def _changed_after(self, position: int) -> Mapping[Key, int] | None:
+        if position >= self._position:
             return {}
-        if not self._log or revision < self._log[0][0]:
+        if not self._log or position < self._log[0][0]:
             return None
-        start = bisect_right(self._log, revision, key=lambda entry: entry[0])
+        start = bisect_right(self._log, position, key=lambda entry: entry[0])
         changed: dict[Key, int] = {}
-        for at, keys in self._log[start:]:
+        for _, revision, keys in self._log[start:]:
             for key in keys:
-                changed.setdefault(key, at)
+                changed[key] = min(revision, changed.get(key, revision))
         return changed
 
     def changes_from(self, old: Snapshot) -> Mapping[Key, int] | None:
@@ -137,18 +155,14 @@ class Snapshot:
 
         Returns:
             Each key with the oldest revision whose change `old` lacks; None if the logs do not
-            reach back so far: then compare with `differences`.
+            reach back so far, or `old` is of another line: then compare with `differences`.
         """
-        changed = self.changed_since(old._base_revision)
-        own = self.own.after(old.own)
-        if changed is None or own is None:
-            return None
-        if not own:
-            return changed
-        return {
-            key: min(changed.get(key, own.get(key, 0)), own.get(key, changed.get(key, 0)))
-            for key in {*changed, *own}
-        }
+        changed, own = self.line_changes_from(old), self.own.after(old.own)
+        return None if changed is None or own is None else oldest(changed, own)
+
+    def line_changes_from(self, old: Snapshot) -> Mapping[Key, int] | None:
+        """Gives what `changes_from` does, but for what a variant has of its own."""
+        return self._changed_after(old._position) if old.line == self.line else None
 
     def differences(self, other: Snapshot) -> Iterator[Key]:
         """Gives the keys that are not the same in both, by comparing all of them."""
@@ -163,6 +177,14 @@ class Snapshot:
 
         What is not really different is not logged.
         """
+        types, users, sums, changed = self._edited(changes)
+        log = self._log or ((self.revision, self.revision, frozenset()),)
+        if changed:
+            log = (*log[-_KEPT:], (revision, revision, changed))
+        return Snapshot(revision, types, users, sums, log)
+
+    def _edited(self, changes: Mapping[Key, Resource | None]) -> _Edited:
+        """Gives all resources, their users and sums with changes, and what really changed."""
         sums = dict(self._sums)
         touched: dict[str, dict[str, Resource | None]] = {}
         users: dict[Key, dict[Key, bool]] = {}
@@ -179,11 +201,11 @@ class Snapshot:
                 users.setdefault(come, {})[key] = True
             delta = (digest(new) if new else 0) - (digest(old) if old else 0)
             sums[key.type_url] = (sums.get(key.type_url, 0) + delta) % _MODULUS
-        log = self._log or ((self.revision, frozenset()),)
-        if changed:
-            log = (*log[-_KEPT:], (revision, frozenset(changed)))
-        return Snapshot(
-            revision, _replaced(self._types, touched), _edit(self._users, users), Map(sums), log
+        return (
+            _replaced(self._types, touched),
+            _edit(self._users, users),
+            Map(sums),
+            frozenset(changed),
         )
 
     def varied(self, revision: int, changes: Mapping[Key, Resource | None], own: Own) -> Snapshot:
@@ -196,12 +218,71 @@ class Snapshot:
             changes: in what it differs; None is left out.
             own: what was changed in the variant, and when.
         """
-        newest = max(revision, self.revision)
-        made = self.with_changes(newest, changes)
-        types, users, sums = made._types, made._users, made._sums  # noqa: SLF001 - its own class
+        types, users, sums, _ = self._edited(changes)
         return Snapshot(
-            newest, types, users, sums, self._log, own=own, base_revision=self._base_revision
+            max(revision, self.revision),
+            types,
+            users,
+            sums,
+            self._log,
+            own=own,
+            line=self.line,
+            position=self._position,
         )
+
+    def forked(self, turn: int) -> Snapshot:
+        """Gives the beginning of another line (named by its turn): the same, its log empty."""
+        log: Log = ((turn, self.revision, frozenset()),)
+        return Snapshot(
+            self.revision, self._types, self._users, self._sums, log, line=turn, position=turn
+        )
+
+    def at(self, revision: int) -> Snapshot:
+        """Gives the same at a newer revision, which changes nothing in this line. Costs nothing."""
+        return Snapshot(
+            revision,
+            self._types,
+            self._users,
+            self._sums,
+            self._log,
+            line=self.line,
+            position=self._position,
+        )
+
+    def with_turn(
+        self, turn: int, changes: Mapping[Key, Resource | None], since: Mapping[Key, int]
+    ) -> Snapshot:
+        """Gives the next one of a line beside the fleet's: `changes` applied.
+
+        Args:
+            turn: later than all before.
+            changes: what changed; None is removed.
+            since: the revision that each change belongs to.
+        """
+        types, users, sums, changed = self._edited(changes)
+        by_revision: dict[int, set[Key]] = {}
+        for key in changed:
+            by_revision.setdefault(since[key], set()).add(key)
+        new = tuple((turn, revision, frozenset(keys)) for revision, keys in by_revision.items())
+        return Snapshot(
+            self.revision,
+            types,
+            users,
+            sums,
+            (*self._log[-_KEPT:], *new),
+            line=self.line,
+            position=turn,
+        )
+
+
+def oldest(one: Mapping[Key, int], other: Mapping[Key, int]) -> Mapping[Key, int]:
+    """Gives the keys of both, each with the older of its revisions."""
+    if not one or not other:
+        return one or other
+    merged = dict(one)
+    for key, revision in other.items():
+        merged[key] = min(revision, merged.get(key, revision))
+    return merged
 
 
 _MODULUS = 1 << 96

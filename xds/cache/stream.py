@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xds.cache import answers
 from xds.cache.channel import Channel
-from xds.cache.client_status import ResourceStatus, status_of, statuses
+from xds.cache.client_status import ResourceStatus, Standing, status_of, statuses
 from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Left, Pending, States, merged
-from xds.cache.explain import explain
+from xds.cache.explain import HELD, explain, kind_of
 from xds.cache.needs import excused
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
@@ -104,13 +105,15 @@ class NodeStream:
         else:
             asked = channel.subscription.state_of_the_world(request.names)
         self._apply(channel, asked)
+        if asked.dropped:
+            self._cache.reported(self, [Key(request.type_url, name) for name in asked.dropped])
         if self._loaded:
             self._open(channel)
         self._report()
 
     def run(self, now: float) -> list[Response]:
         """Gives what is to be sent now; nothing before the fleet's first snapshot is loaded."""
-        snapshot = self._cache.snapshot(self.fleet, self.variant)
+        snapshot = self._cache.given(self)
         if snapshot is None:
             return []
         state = self._state
@@ -124,6 +127,7 @@ class NodeStream:
             for key in state.cursor.forget_left():
                 state.touch(key)
                 state.settled.append(key)
+            self._cache.reported(self)
         responses = self._composer.run(now)
         self._report()
         return responses
@@ -158,7 +162,7 @@ class NodeStream:
         state = self._state
         if not self._loaded or state.cursor.base.revision < revision:
             return False
-        if self._changed_later().get(key, revision + 1) <= revision:
+        if self._changed_unseen(key, revision):
             return False
         if not state.cursor.opened(key.type_url):
             return (
@@ -180,8 +184,26 @@ class NodeStream:
             return ()
         return state.cursor.states(key)
 
+    def tried(self, key: Key) -> bool:
+        """Whether the node certainly holds what it is given of a name, or nobody asks for it."""
+        state, given = self._state, self._cache.given(self)
+        opened = state.cursor.opened(key.type_url) or state.complete
+        if given is None or not self._loaded or not opened:
+            return False
+        states, wanted = state.cursor.states(key), given.get(key)
+        if len(states) == 1 and same(states[0], wanted):
+            return True
+        unused = not any(True for _ in given.users(key))
+        return wanted is not None and unused and not state.covers(key)
+
     def refused(self, key: Key) -> bool:
-        """Whether the node lacks `key` only because it refused it, or all that refers to it."""
+        """Whether the node lacks `key` only because it refused it, or all that refers to it.
+
+        What is held back from it because its fleet's canary refused it counts as well.
+        """
+        held = self._cache.held_back(self, key) is not None
+        if held and self._cache.refused_by_canary(self.fleet, key):
+            return True
         return self._loaded and excused(self._state, key)
 
     def in_step(self, revision: int) -> bool:
@@ -189,7 +211,8 @@ class NodeStream:
         state = self._state
         if not self._loaded or state.cursor.base.revision < revision:
             return False
-        if any(at <= revision for at in self._changed_later().values()):
+        later = self._cache.changed_later(self, state.cursor.base)
+        if later is None or any(at <= revision for at in later.values()):
             return False
         for type_url in state.cursor.base.types():
             if not state.carries(type_url) or state.cursor.opened(type_url):
@@ -204,6 +227,8 @@ class NodeStream:
 
     def waiting(self, key: Key, now: float) -> str:
         """Says why the node does not hold `key` as wanted yet; empty if it does."""
+        if self._cache.held_back(self, key) is not None:
+            return f"{kind_of(key)} {key.name}: {HELD}"
         return explain(self._state, key, now)
 
     def asked(self) -> frozenset[str]:
@@ -212,11 +237,19 @@ class NodeStream:
 
     def status(self, key: Key, now: float) -> ResourceStatus:
         """Gives what is known of one name: wanted, held, under way, refused, waited for."""
-        return status_of(self._state, key, now)
+        return self._as_tried(status_of(self._state, key, now), now)
 
     def statuses(self, now: float) -> Iterator[ResourceStatus]:
         """Gives that of each name that the client asks for or may hold; see `client_status`."""
-        return statuses(self._state, now)
+        return (self._as_tried(status, now) for status in statuses(self._state, now))
+
+    def _as_tried(self, status: ResourceStatus, now: float) -> ResourceStatus:
+        """Gives a status with what is wanted of the fleet, where the canary has to try it first."""
+        snapshot = self._cache.snapshot(self.fleet)
+        if snapshot is None or self._cache.held_back(self, status.key) is None:
+            return status
+        wanted, why = snapshot.get(status.key), self.waiting(status.key, now)
+        return replace(status, standing=Standing.NOT_SENT, wanted=wanted, waiting=why)
 
     def look_again(self, keys: Iterable[Key]) -> None:
         """Looks at names again, though nothing changed that the stream could see."""
@@ -229,9 +262,17 @@ class NodeStream:
         """Gives what the client holds, for its next stream."""
         return self._state.cursor.leave()
 
-    def _changed_later(self) -> Mapping[Key, int]:
-        """Gives what changed in its variant since it ran last: the base's revision tells not."""
-        return self._cache.changed_later(self.fleet, self.variant, self._state.cursor.base.own)
+    def _changed_unseen(self, key: Key, revision: int) -> bool:
+        """Whether a change that belongs to `revision` is held back, or came since it ran last."""
+        held = self._cache.held_back(self, key)
+        if held is not None and held.since <= revision:
+            return True
+        base = self._state.cursor.base
+        later = self._cache.changed_later(self, base)
+        if later is not None:
+            return later.get(key, revision + 1) <= revision
+        given = self._cache.given(self)
+        return given is None or not same(given.get(key), base.get(key))
 
     def _answer(self, channel: Channel, request: Request, now: float) -> None:
         flight = channel.flights.get(request.nonce)
@@ -351,6 +392,8 @@ class NodeStream:
 
     def _report(self) -> None:
         settled, self._state.settled = self._state.settled, []
+        if settled:
+            self._cache.reported(self, settled)
         if settled and self._cache.observer is not None:
             self._cache.observer.confirmed(self, settled)
 

@@ -120,12 +120,14 @@ class RejectedVersion:
         version: the version refused.
         message: the client's own words.
         last_good: what the node serves instead, if that is known and not nothing.
+        alone: whether no other node of the fleet was given it: the node is its canary.
     """
 
     key: Key
     version: str
     message: str
     last_good: Resource | None = None
+    alone: bool = False
 
 
 class Observer(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from xds.cache.resource import Resource, same
+from xds.cache.resource import Resource
 from xds.cache.snapshot import NOTHING_OWN, Own, Snapshot
 from xds.cache.types import Key
 
@@ -28,20 +28,11 @@ class Variant:
     _base: Snapshot | None = None
     _made: Snapshot | None = None
 
-    def replace(
-        self,
-        base: Snapshot,
-        changes: Mapping[Key, Resource | None],
-        *,
-        revision: int,
-        turn: int,
-    ) -> None:
-        """Makes `changes` all that differs from `base`, as of `revision`."""
+    def replace(self, changes: Mapping[Key, Resource | None], *, revision: int, turn: int) -> None:
+        """Makes `changes` all that differs from the base, as of `revision`."""
         before, self.changes = self.changes, dict(changes)
         differing = frozenset(
-            key
-            for key in {*before, *changes}
-            if not same(before.get(key, base.get(key)), changes.get(key, base.get(key)))
+            key for key in {*before, *changes} if _said(before, key) != _said(changes, key)
         )
         if differing:
             self.own = self.own.with_change(turn, revision, differing)
@@ -54,3 +45,11 @@ class Variant:
             self._base = base
             self._made = base.varied(self._revision, self.changes, self.own)
         return self._made
+
+
+def _said(changes: Mapping[Key, Resource | None], key: Key) -> str | None:
+    """Gives which version a variant has instead of the base's: "" is none, None says nothing."""
+    if key not in changes:
+        return None
+    resource = changes[key]
+    return resource.version if resource else ""

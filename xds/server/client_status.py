@@ -107,10 +107,12 @@ class ClientStatusService:
             raise _Refused(grpc.StatusCode.INVALID_ARGUMENT, words) from None
         matchers = [_matcher(each) for each in request.node_matchers]
         for fleet in self._cache.fleets:
-            nodes: dict[str, list[NodeStream]] = {}
-            for stream in self._cache.streams(fleet):
+            nodes: dict[tuple[str, int], list[NodeStream]] = {}
+            for number, stream in enumerate(self._cache.streams(fleet)):
                 if not matchers or any(matches(stream.node.id) for matches in matchers):
-                    nodes.setdefault(stream.node.id, []).append(stream)
+                    # Many gRPC clients have one id: each stream is one of its own.
+                    who = (stream.node.id, number if stream.node.is_grpc else -1)
+                    nodes.setdefault(who, []).append(stream)
             for node in sorted(nodes):
                 yield await self._node(nodes[node], contents=not request.exclude_resource_contents)
                 await asyncio.sleep(0)
