@@ -17,8 +17,8 @@ from lbaas.store.transaction import Transaction
 from lbaas.v1 import vip_service_pb2
 from tests.features.control_plane import ControlPlane
 from tests.features.fleets import control, node
-from tests.features.tenant import GOOD, servers, serving
-from tests.features.world import Client, client_of, node_bootstrap
+from tests.features.tenant import GOOD, servers, serving, update_vip
+from tests.features.world import Client, client_of, node_bootstrap, world
 from tests.harness.envoy_process import EnvoyProcess
 from tests.harness.http_client import Connection
 from tests.harness.load import Load
@@ -159,3 +159,23 @@ async def test_a_control_plane_that_dies_between_commit_and_response_replaces_it
                 await load.more(50)
             assert load.failed == 0, load.failures
             assert await envoy.listeners() == {"projects/good/vips/second": address}
+
+
+async def test_a_vip_in_service_goes_to_a_new_cluster_when_its_members_were_checked(tmp_path):
+    source = {"session_persistence": {"type": "SOURCE_IP"}}
+    async with world(tmp_path) as (_, client, _), servers(2) as (one, two):
+        name, address = await serving(client, [one], **source)
+        other = await client.pool("good", "other")
+        await client.member(other.name, two.name, two.address)
+        await client.monitor("good", "slow", delay="5s", timeout="5s")
+        await client.associate(other.name, "projects/good/healthMonitors/slow")
+        await client.applied(other.name)
+        # For clients that are kept by their address the pool gets a cluster of its own: new, and
+        # with members that are checked anew.
+        two.check_delay = 1.0
+        async with Load(address, pause=0.005) as load:
+            await load.more(20)
+            await update_vip(client, name, "pool", pool=other.name)
+            await load.more(50)
+        assert load.failed == 0, load.failures
+        assert load.served["m1"] > 0
