@@ -48,6 +48,7 @@ class Turns:
         await asyncio.sleep(SECONDS / 10)
         if injection.fault is not None:
             injection.spoiled.clear()
+            injection.sent.clear()
             injection.on = True
             began = time.monotonic()
             name = await them.bad_change(2 * self._number)
