@@ -1,20 +1,24 @@
 """FleetService: fleets for operators; nodes, which nobody writes."""
 
+import structlog
+
 from api.caller import Context, caller_of
 from api.conversion.nodes import show_node
 from api.conversion.reading import Reading
 from api.resources import FLEETS
 from api.serving import Serving
 from api.standard_methods import StandardMethods
-from lbaas.model.errors import NotFound
+from lbaas.model.errors import FailedPrecondition, NotFound
 from lbaas.model.filter import parse
 from lbaas.model.names import FLEET, NODE, check_name, fleet_of_node
-from lbaas.model.objects import Fleet, NodeView, Rejection
+from lbaas.model.objects import Fleet, HeldRemovals, NodeView, Rejection
 from lbaas.store import fleets, rejections
 from lbaas.store.shelf import check_etag
 from lbaas.store.transaction import Transaction
 from lbaas.v1 import fleet_pb2, fleet_service_pb2
 from lbaas.v1.fleet_service_pb2_grpc import FleetServiceServicer
+
+log = structlog.get_logger("tidegate.api")
 
 _EVERY_FLEET = "fleets/-"
 
@@ -94,6 +98,22 @@ class FleetService(FleetServiceServicer):
             action=lambda tx: _set_draining(tx, request.name, etag=request.etag, draining=False),
         )
 
+    async def AllowRemovals(
+        self, request: fleet_service_pb2.AllowRemovalsRequest, context: Context
+    ) -> fleet_pb2.Fleet:
+        """Lets the removals go that are withheld now, and puts on record who said so."""
+        caller = caller_of(context)
+        caller.must_operate()
+        held = self._serving.view.held_removals(request.name)
+        answer = await self._methods.act(
+            request,
+            name=request.name,
+            action=lambda tx: _allow_removals(tx, request.name, etag=request.etag, held=held),
+        )
+        if not request.validate_only:
+            log.warning("an operator allowed removals", fleet=request.name, caller=caller.subject)
+        return answer
+
     async def GetNode(
         self, request: fleet_service_pb2.GetNodeRequest, context: Context
     ) -> fleet_pb2.Node:
@@ -150,6 +170,15 @@ class FleetService(FleetServiceServicer):
 def _set_draining(tx: Transaction, name: str, *, etag: str, draining: bool) -> Fleet:
     check_etag(name, fleets.get(tx, name).record, etag)
     return fleets.set_draining(tx, name, draining)
+
+
+def _allow_removals(tx: Transaction, name: str, *, etag: str, held: HeldRemovals | None) -> Fleet:
+    fleets.get(tx, name)
+    if held is None:
+        raise FailedPrecondition(
+            f"no removals are withheld on fleet {name!r}", reason="NOTHING_HELD", subject=name
+        )
+    return fleets.allow_removals(tx, name, etag=etag)
 
 
 def _refused(tx: Transaction, parent: str) -> dict[str, dict[str, tuple[Rejection, ...]]]:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from lbaas.model.enums import NodeState, ResourceState
 from lbaas.model.health import Health
-from lbaas.model.objects import Capabilities, Fleet, NodeView
+from lbaas.model.objects import Capabilities, Fleet, HeldRemovals, NodeView
 from lbaas.model.reports import Traffic
 from lbaas.model.status import Progress
 
@@ -113,6 +113,10 @@ class FleetView(Protocol):
 
     def connected(self, fleet: str) -> int:
         """Gives how many nodes of the fleet are connected now."""
+        ...
+
+    def held_removals(self, fleet: str) -> HeldRemovals | None:
+        """Gives the removals that wait for an operator's word; None: there are none."""
         ...
 
     def trial(self, fleet: str) -> Trial:

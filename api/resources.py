@@ -213,7 +213,11 @@ FLEETS: Resource[Fleet, fleet_pb2.Fleet] = Resource(
     carry=lambda old, new: replace(new, draining=old.draining, pools=old.pools, record=old.record),
     facts=facts.none,
     show=lambda fleet, _, seen: operator_conversion.show_fleet(
-        fleet, offered=seen.offered, connected=seen.connected, trial=seen.trial
+        fleet,
+        offered=seen.offered,
+        connected=seen.connected,
+        trial=seen.trial,
+        held=seen.held_removals,
     ),
     see=Serving.see_fleet,
     near=lambda obj: obj.name,

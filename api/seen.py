@@ -11,7 +11,7 @@ from api.fleet_view import Trial
 from lbaas.model.capabilities import EVERYTHING
 from lbaas.model.enums import OperatingStatus
 from lbaas.model.health import Health
-from lbaas.model.objects import Capabilities, Record
+from lbaas.model.objects import Capabilities, HeldRemovals, Record
 from lbaas.model.status import Progress
 
 NOT_SEEN = Health(status=OperatingStatus.UNKNOWN)
@@ -24,7 +24,7 @@ class Seen:
 
     `connection_limits` is a VIP's share on each node, by the node's name; empty: no limit.
     `offered` is what a fleet could do if everything were declared; `connected` counts its nodes;
-    `trial` is what is given to one of them first.
+    `trial` is what is given to one of them first; `held_removals` waits for an operator's word.
     """
 
     progress: Progress = field(default_factory=Progress)
@@ -32,6 +32,7 @@ class Seen:
     connection_limits: Mapping[str, int] = field(default_factory=dict)
     offered: Capabilities = EVERYTHING
     connected: int = 0
+    held_removals: HeldRemovals | None = None
     trial: Trial = field(default_factory=Trial)
 
     def after_write(self, record: Record) -> "Seen":

@@ -71,6 +71,7 @@ class Serving:
         return Seen(
             offered=self.view.effective(Fleet(name=name)),
             connected=self.view.connected(name),
+            held_removals=self.view.held_removals(name),
             trial=self.view.trial(name),
         )
 

@@ -9,14 +9,14 @@ and in batches when it is not.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 import structlog
 
 from lbaas.model.errors import LbaasError
 from lbaas.model.names import HEALTH_MONITOR
-from lbaas.model.objects import Rejection
+from lbaas.model.objects import Rejection, Tombstone
 from lbaas.store.store import Store
 from tidegate.impact import Impact
 from tidegate.nodes import NodeRegister, TrackedNode, node_id
@@ -24,8 +24,10 @@ from tidegate.outbox import Outbox, store_verdicts
 from tidegate.refusals import Refusals
 from tidegate.remains import Remains
 from tidegate.rendering import Place, PoolRendering, Renderings
+from tidegate.tombstones import Tombstones
 from tidegate.unsettled import Unsettled, Unsettleds
 from xds.cache.cache import SnapshotCache
+from xds.cache.resource import Resource
 from xds.cache.stream import NodeStream
 from xds.cache.types import Key, RejectedVersion
 
@@ -49,6 +51,7 @@ class Feedback:
 
     Attributes:
         outbox: the verdicts that wait to be written.
+        tombstones: what nodes may hold though they do not say so.
         on_lost: called when nodes were lost: what the others can do may be more.
         on_applied: called with a fleet's id, a revision and the seconds since its commit when all
             counted nodes of the fleet have confirmed what that touched.
@@ -75,6 +78,7 @@ class Feedback:
             outbox=lambda: self.outbox,
         )
         self._remains = Remains(nodes)
+        self.tombstones = Tombstones(cache, nodes, lambda: self.outbox)
         self._to_sweep: list[str] = []
         self.on_lost: Callable[[], None] = lambda: None
         self.on_applied: Callable[[str, int, float], None] = lambda *_: None
@@ -168,9 +172,32 @@ class Feedback:
         self._refusals.spread(fleet)
         self._wake.set()
 
-    def restore(self, rejections: Iterable[Rejection]) -> None:
-        """Takes the rejections that the store kept over a restart."""
+    def restore(
+        self, rejections: Iterable[Rejection], tombstones: Iterable[Tombstone] = ()
+    ) -> None:
+        """Takes the rejections and the tombstones that the store kept over a restart."""
         self._refusals.restore(rejections)
+        self.tombstones.restore(tombstones)
+
+    def doubt_unsettled(self) -> None:
+        """Takes that everything was read for the first time: what is on its way may be anywhere.
+
+        A node may have taken a part of it, in a response that it refused, from the process before.
+        Not what stands refused: that was answered, and what was good in it sent again.
+        """
+        for entry in self._unsettled.all():
+            if entry.deleted or not self._refusals.blamed(entry.name):
+                self.tombstones.doubt(entry.impact)
+
+    def published(
+        self, fleet: str, diff: Mapping[Key, Resource | None], revision: int, *, whole: bool
+    ) -> None:
+        """Takes what was published for a fleet (its id); `whole`: all of it."""
+        self.tombstones.published(fleet, diff, revision, whole=whole)
+
+    def allowed(self, fleet: str, keys: Collection[Key], revision: int) -> None:
+        """Takes that removals, which were withheld on a fleet (its id), were let go."""
+        self.tombstones.allowed(fleet, keys, revision)
 
     # -- what the fleet view asks ----------------------------------------------------------
 
@@ -310,6 +337,7 @@ class Feedback:
     async def flush(self) -> None:
         """Writes what waits; what the store does not take stays for the next time."""
         self._wake.clear()
+        self.tombstones.before_write()
         if not self.outbox:
             return
         outbox, self.outbox = self.outbox, Outbox()
@@ -340,6 +368,9 @@ class Feedback:
         for stream in self._nodes.arriving():
             self._hear(stream)
         self._remains.sweep()
+        self.tombstones.sweep()
+        if self.outbox.buried or self.outbox.unburied:
+            self._wake.set()
         if not self._to_sweep:
             self._to_sweep = list(self._unsettled.names())
         turn, self._to_sweep = self._to_sweep[:SWEPT], self._to_sweep[SWEPT:]

@@ -11,7 +11,7 @@ from api.fleet_view import NodeResourceView, NodeVerdict, ResourceView, TrafficV
 from lbaas.model.capabilities import offered
 from lbaas.model.enums import NodeState, ResourceState
 from lbaas.model.health import Health
-from lbaas.model.objects import Capabilities, Fleet, Node, NodeView
+from lbaas.model.objects import Capabilities, Fleet, HeldRemovals, Node, NodeView
 from lbaas.model.status import Progress, StatusDetail
 from tidegate.agents.hub import AgentHub
 from tidegate.canary import Canaries
@@ -19,6 +19,7 @@ from tidegate.feedback import Feedback
 from tidegate.limits import Limits
 from tidegate.nodes import PENDING_SHOWN, NodeRegister, TrackedNode, node_id
 from tidegate.pace import Pace
+from tidegate.removals import Withholding
 from tidegate.rendering import Place, Renderings
 from tidegate.unsettled import Unsettled
 from xds.cache.cache import SnapshotCache
@@ -45,9 +46,11 @@ class StreamsFleetView:
         feedback: Feedback,
         nodes: NodeRegister,
         agents: AgentHub,
+        *,
         limits: Limits,
         canaries: Canaries,
         pace: Pace,
+        withholding: Withholding,
     ) -> None:
         """Takes the rooms that know."""
         self._pace = pace
@@ -57,6 +60,7 @@ class StreamsFleetView:
         self._nodes = nodes
         self._agents = agents
         self._limits = limits
+        self._withholding = withholding
         self._canaries = canaries
 
     def progress(self, name: str, revision: int) -> Progress:
@@ -185,6 +189,10 @@ class StreamsFleetView:
     def connected(self, fleet: str) -> int:
         """Gives how many nodes of a fleet (its resource name) have a stream."""
         return self._nodes.connected(fleet.removeprefix("fleets/"))
+
+    def held_removals(self, fleet: str) -> HeldRemovals | None:
+        """Gives the removals that are withheld on a fleet (its resource name), if there are."""
+        return self._withholding.of(fleet)
 
     def resources(self, pool: str) -> Sequence[ResourceView]:
         """Gives the Envoy resources of a pool's tree, and each node's verdict on each."""

@@ -38,7 +38,8 @@ class TrackedNode:
 
     `lost`: it has been gone for so long that nobody waits for it. `agent`: one has reported for
     it; `ping`: that can send ICMP echo requests. Both outlive the agent's stream. `canary`: it is
-    given its fleet's changes first (`tidegate.canary`).
+    given its fleet's changes first (`tidegate.canary`). `left_rev`: what it may have been sent
+    before it left was no newer; 0: it has not been here in this process.
     """
 
     fleet: str
@@ -51,6 +52,7 @@ class TrackedNode:
     last_seen: datetime = EPOCH
     agent: bool = False
     ping: bool = False
+    left_rev: int = 0
     canary: bool = False
     streams: list[NodeStream] = field(default_factory=list)
 
@@ -143,6 +145,7 @@ class NodeRegister:
         if tracked is None:
             return None
         tracked.streams = [other for other in tracked.streams if other is not stream]
+        tracked.left_rev = max(tracked.left_rev, stream.revision)
         tracked.last_seen = datetime.now(UTC)
         if not tracked.streams:
             tracked.gone_since = self._clock()
@@ -231,6 +234,10 @@ class NodeRegister:
     def of(self, fleet: str) -> list[TrackedNode]:
         """Gives the nodes of a fleet (by its id), sorted by name."""
         return sorted(self._nodes.get(fleet, {}).values(), key=lambda node: node.name)
+
+    def known(self, fleet: str) -> Collection[TrackedNode]:
+        """Gives the nodes of a fleet (by its id) in no order: all that may come back."""
+        return self._nodes.get(fleet, {}).values()
 
     def counted(self, fleet: str) -> list[TrackedNode]:
         """Gives the nodes whose word is needed for ACTIVE."""

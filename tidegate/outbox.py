@@ -1,16 +1,17 @@
 """Verdicts on their way to the store: together as a rule, apart if one of them is bad."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import structlog
 
 from lbaas.model.errors import LbaasError
-from lbaas.model.objects import Node, Rejection
+from lbaas.model.objects import Node, Rejection, Tombstone
 from lbaas.store import nodes as stored_nodes
-from lbaas.store import verdicts
+from lbaas.store import tombstones, verdicts
 from lbaas.store.store import Store
 from lbaas.store.transaction import Transaction
+from tidegate.rendering import Place
 from xds.cache.types import Key
 
 log = structlog.get_logger("tidegate.feedback")
@@ -26,15 +27,19 @@ class Outbox:
     cleared: set[tuple[str, str, Key]] = field(default_factory=set)
     nodes: dict[str, Node] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
+    buried: dict[Place, int] = field(default_factory=dict)
+    unburied: set[Place] = field(default_factory=set)
 
     def __bool__(self) -> bool:
         """Tells whether there is anything to write."""
-        return any((self.live, self.gone, self.rejected, self.cleared, self.nodes, self.forgotten))
+        return any(getattr(self, each.name) for each in fields(self))
 
     def apart(self) -> Iterator["Outbox"]:
         """Gives each verdict by itself."""
         yield from (Outbox(nodes={name: node}) for name, node in self.nodes.items())
         yield from (Outbox(forgotten={name}) for name in self.forgotten)
+        yield from (Outbox(buried={place: rev}) for place, rev in self.buried.items())
+        yield from (Outbox(unburied={place}) for place in self.unburied)
         yield from (Outbox(cleared={each}) for each in self.cleared)
         yield from (Outbox(rejected={each: said}) for each, said in self.rejected.items())
         yield from (Outbox(live={name: rev}) for name, rev in self.live.items())
@@ -50,6 +55,8 @@ class Outbox:
             cleared={k for k in self.cleared if k not in newer.rejected} | newer.cleared,
             nodes={k: v for k, v in self.nodes.items() if k not in newer.forgotten} | newer.nodes,
             forgotten={k for k in self.forgotten if k not in newer.nodes} | newer.forgotten,
+            buried={k: v for k, v in self.buried.items() if k not in newer.unburied} | newer.buried,
+            unburied={k for k in self.unburied if k not in newer.buried} | newer.unburied,
         )
 
 
@@ -85,6 +92,19 @@ def _write(tx: Transaction, outbox: Outbox) -> None:
     """Puts one batch of verdicts into the store, in one transaction."""
     stored_nodes.save(tx, tuple(outbox.nodes.values()))
     stored_nodes.forget(tx, outbox.forgotten)
+    tombstones.drop(tx, map(_tombstone_key, outbox.unburied))
+    tombstones.save(
+        tx,
+        [
+            Tombstone(
+                fleet=f"fleets/{place.fleet}",
+                type_url=place.key.type_url,
+                resource=place.key.name,
+                rev=rev,
+            )
+            for place, rev in outbox.buried.items()
+        ],
+    )
     verdicts.record(
         tx,
         live=outbox.live,
@@ -95,3 +115,7 @@ def _write(tx: Transaction, outbox: Outbox) -> None:
             for fleet, node, key in outbox.cleared
         ),
     )
+
+
+def _tombstone_key(place: Place) -> tombstones.Key:
+    return f"fleets/{place.fleet}", place.key.type_url, place.key.name

@@ -11,6 +11,7 @@ from api.server import serve_api
 from lbaas.model.rules import AddressPolicy
 from lbaas.store import nodes as stored_nodes
 from lbaas.store import rejections as stored_rejections
+from lbaas.store import tombstones as stored_tombstones
 from lbaas.store.store import Store
 from tidegate.agents.hub import AgentHub
 from tidegate.canary import Canaries
@@ -27,10 +28,12 @@ from tidegate.pace import Pace
 from tidegate.placing import Placing
 from tidegate.proxyless import Proxyless, snapshot_of
 from tidegate.reconcile import Reconcile
+from tidegate.removals import Withholding
 from tidegate.rendering import Renderings
 from tidegate.sockets import refuse_taken
 from tidegate.watcher import StreamWatcher
 from xds.cache.cache import SnapshotCache
+from xds.cache.guard import RemovalGuard
 from xds.server import Server, serve
 from xds.translate import BUILT
 
@@ -69,7 +72,7 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
     async with AsyncExitStack() as closing:
         store = await Store.open(settings.database, built=BUILT, address_policy=policy)
         closing.push_async_callback(store.close)
-        cache = SnapshotCache()
+        cache = SnapshotCache(guard=RemovalGuard())
         renderings = Renderings()
         nodes = NodeRegister(lost_after=settings.lost_after.total_seconds())
         feedback = Feedback(store, cache, renderings, nodes)
@@ -79,10 +82,21 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
 
         agents = AgentHub(store, nodes, known=known, save=feedback.save)
         limits = Limits(cache, nodes)
+        withholding = Withholding(cache)
         canaries = Canaries(cache, nodes, fleets=lambda: placing.fleets, save=feedback.save)
         canaries.on_spread = feedback.spread
         pace = Pace(cache)
-        view = StreamsFleetView(cache, renderings, feedback, nodes, agents, limits, canaries, pace)
+        view = StreamsFleetView(
+            cache,
+            renderings,
+            feedback,
+            nodes,
+            agents,
+            limits=limits,
+            canaries=canaries,
+            pace=pace,
+            withholding=withholding,
+        )
         agents.assessment.refusals = view.refusals
         placing = Placing(
             store, offered=view.effective, live_nodes=nodes.connected, serving=view.serving
@@ -111,8 +125,11 @@ async def running_plane(settings: Settings) -> AsyncIterator[Plane]:
             feedback, limits, pace, proxyless, nodes_changed=reconcile.retry_unplaced
         )
         nodes.restore(await store.read(stored_nodes.all))
-        feedback.restore(await store.read(stored_rejections.all))
+        feedback.restore(
+            await store.read(stored_rejections.all), await store.read(stored_tombstones.all)
+        )
         await reconcile.load()
+        feedback.doubt_unsettled()
         await agents.load()
         closing.push_async_callback(agents.ledger.flush)
         closing.push_async_callback(feedback.flush)

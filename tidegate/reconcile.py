@@ -7,7 +7,7 @@ scheduled; the placement is a change of its own and comes round in the next pass
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -19,6 +19,7 @@ from lbaas.store.store import Store
 from tidegate.impact import Impact, Move, Published, impacts, objects_of
 from tidegate.placing import Placing
 from tidegate.reading import View, read_all, read_since
+from tidegate.removals import explained
 from tidegate.rendering import Place, PoolRendering, Renderings, difference
 from xds.cache.cache import SnapshotCache
 from xds.cache.resource import Resource
@@ -48,6 +49,14 @@ class Tracker(Protocol):
 
     def drop_rejections(self, fleet: str, keys: Collection[Key]) -> None:
         """Takes that resources are gone from a fleet."""
+
+    def published(
+        self, fleet: str, diff: Mapping[Key, Resource | None], revision: int, *, whole: bool
+    ) -> None:
+        """Takes what was published for a fleet (its id); `whole`: all of it."""
+
+    def allowed(self, fleet: str, keys: Collection[Key], revision: int) -> None:
+        """Takes that removals, which were withheld on a fleet (its id), were let go."""
 
     def keep(self, names: Collection[str]) -> None:
         """Takes which objects there are to settle, after everything was read; no others."""
@@ -93,6 +102,7 @@ class Reconcile:
         self._retry = False
         self._anew = False
         self._broken: set[str] = set()
+        self._allowed: dict[str, int] = {}
         self.revision = 0
 
     async def load(self) -> None:
@@ -160,10 +170,13 @@ class Reconcile:
             self._placing.fleets, self._placing.service_types = view.devices
         moves = self._render_touched(view)
         published = self._difference(view, moves)
+        asked_for = explained(view, moves, published)
+        self._let_go(view.revision)
         for fleet, diff in published.items():
-            self._cache.advance(fleet, view.revision, diff)
+            self._cache.advance(fleet, view.revision, diff, explained=asked_for.get(fleet, ()))
             gone = {key for key, resource in diff.items() if resource is None}
             self._tracker.drop_rejections(f"fleets/{fleet}", gone)
+            self._tracker.published(fleet, diff, view.revision, whole=view.whole)
         for follower in self._followers:
             follower.follow(moves, view.revision)
         self.revision = view.revision
@@ -175,6 +188,20 @@ class Reconcile:
         await self._placing.place(
             [move.tree for move in moves if move.tree and _homeless(move.tree)]
         )
+
+    def _let_go(self, revision: int) -> None:
+        """Lets go the removals that are withheld on fleets of which an operator allowed it.
+
+        A word from before this process, or before something was withheld, allows nothing.
+        """
+        for name, fleet in self._placing.fleets.items():
+            word = fleet.removals_allowed_rev
+            if word <= self._allowed.setdefault(name, word if self.revision == 0 else 0):
+                continue
+            self._allowed[name] = word
+            keys = self._cache.allow_removals(_fleet_id(name), revision)
+            self._tracker.allowed(_fleet_id(name), keys, revision)
+            log.warning("withheld removals were let go", fleet=name, resources=len(keys))
 
     def _difference(
         self, view: View, moves: Sequence[Move]

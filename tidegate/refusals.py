@@ -68,6 +68,10 @@ class Refusals:
         """Gives what a node (by its id) of a fleet (by its id) refuses of a resource, or None."""
         return self._rejections.get((f"fleets/{fleet}", node, key))
 
+    def blamed(self, name: str) -> bool:
+        """Tells whether an object is blamed for something that is refused now."""
+        return any(name in dict(each.objects) for each in self._rejections.values())
+
     def add(self, stream: NodeStream, refused: RejectedVersion) -> None:
         """Takes that a node refused a version, with Envoy's own words."""
         outbox = self._outbox()

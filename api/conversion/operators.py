@@ -12,7 +12,7 @@ from lbaas.model.enums import (
     SessionPersistenceType,
 )
 from lbaas.model.names import PROJECT, leaf
-from lbaas.model.objects import Capabilities, Fleet, Quota, ServiceType
+from lbaas.model.objects import Capabilities, Fleet, HeldRemovals, Quota, ServiceType
 from lbaas.v1 import capabilities_pb2, enums_pb2, fleet_pb2, quota_pb2, service_type_pb2
 
 
@@ -102,7 +102,12 @@ def write_fleet(fleet: Fleet) -> fleet_pb2.Fleet:
 
 
 def show_fleet(
-    fleet: Fleet, *, offered: Capabilities, connected: int, trial: Trial
+    fleet: Fleet,
+    *,
+    offered: Capabilities,
+    connected: int,
+    trial: Trial,
+    held: HeldRemovals | None,
 ) -> fleet_pb2.Fleet:
     """Gives the fleet as it is answered.
 
@@ -110,6 +115,7 @@ def show_fleet(
         fleet: As stored.
         offered: What it could do if everything were declared: built, and known to its nodes.
         connected: How many of its nodes are connected.
+        held: The removals that wait for an operator's word.
         trial: What is given to one of its nodes first, if it has a canary.
     """
     message = write_fleet(fleet)
@@ -118,6 +124,9 @@ def show_fleet(
     message.draining = fleet.draining
     message.pools = fleet.pools
     message.nodes_connected = connected
+    if held is not None:
+        message.held_removals = held.count
+        message.held_removals_time.FromDatetime(held.since)
     if fleet.canary:
         message.canary_node = trial.node
         message.held_by_canary.extend(trial.held)

@@ -196,7 +196,8 @@ class Fleet:
     `capabilities` None: whatever Tidegate can build. `project` "": shared between all.
     `vip_ranges` are CIDRs; empty: VIPs must name their address, any is allowed.
     `max_pools` 0: no limit. `pools` counts what the fleet carries. `canary`: a change goes to one
-    node first, and to the others when that has confirmed it.
+    node first, and to the others when that has confirmed it. `removals_allowed_rev` is the
+    revision of an operator's last word that removals which were withheld may go.
     """
 
     name: str
@@ -212,7 +213,33 @@ class Fleet:
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     pools: int = 0
+    removals_allowed_rev: int = 0
     record: Record = field(default_factory=Record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRemovals:
+    """Listeners of a fleet that should go, that nobody is known to have asked for, and that stay.
+
+    `count` of them wait `since` then for an operator's word.
+    """
+
+    count: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """A resource that a node of a fleet may hold though it does not say so.
+
+    `fleet` is the fleet's name. `rev`: the revision of the fleet's snapshot that removed it, or
+    changed it last; a node that is in step with that is rid of it, or holds what is wanted.
+    """
+
+    fleet: str
+    type_url: str
+    resource: str
+    rev: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

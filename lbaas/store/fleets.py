@@ -44,7 +44,13 @@ def update(
     """
     before = FLEETS.get(tx, name)
     check_etag(name, before.record, etag)
-    after = dataclasses.replace(change(before), name=name, pools=before.pools, record=before.record)
+    after = dataclasses.replace(
+        change(before),
+        name=name,
+        pools=before.pools,
+        removals_allowed_rev=before.removals_allowed_rev,
+        record=before.record,
+    )
     if after == before:
         return before
     if violations := changed_immutables(before, after):
@@ -60,6 +66,22 @@ def update(
 def set_draining(tx: Transaction, name: str, draining: bool) -> Fleet:
     """Says whether a fleet takes new pools; who moves those it carries reads it here."""
     return update(tx, name, lambda fleet: dataclasses.replace(fleet, draining=draining))
+
+
+def allow_removals(tx: Transaction, name: str, *, etag: str = "") -> Fleet:
+    """Says that the removals which are withheld from a fleet's nodes now may go.
+
+    It takes a revision of its own: who withholds them lets go what was withheld before it.
+
+    Raises:
+        NotFound, Aborted (etag).
+    """
+    fleet = FLEETS.get(tx, name)
+    check_etag(name, fleet.record, etag)
+    word = dataclasses.replace(fleet, removals_allowed_rev=tx.next_revision())
+    stored = FLEETS.changed(tx, word, spec=False)
+    tx.record(name, "", Action.UPDATED)
+    return stored
 
 
 def delete(tx: Transaction, name: str, *, etag: str = "") -> Fleet:

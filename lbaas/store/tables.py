@@ -205,6 +205,12 @@ fleets = Table(
     Column("draining", Boolean, nullable=False),
     Column("canary", Boolean, nullable=False),
     Column("pools", Integer, nullable=False),
+    Column(
+        "removals_allowed_rev",
+        BigInteger,
+        nullable=False,
+        comment="when an operator last let withheld removals go",
+    ),
     *_described(),
 )
 
@@ -276,6 +282,16 @@ rejection_objects = Table(
     Column("name", NAME, primary_key=True, index=True),
     Column("spec_rev", BigInteger, nullable=False),
     comment="What a rejection is attributed to, each with the spec_rev that was refused.",
+)
+
+tombstones = Table(
+    "tombstones",
+    METADATA,
+    Column("fleet", NAME, primary_key=True),
+    Column("type_url", Text, primary_key=True),
+    Column("resource", NAME, primary_key=True),
+    Column("rev", BigInteger, nullable=False),
+    comment="What a node may hold though it does not say so, since a revision of its fleet.",
 )
 
 requests = Table(

@@ -71,6 +71,8 @@ class Fleet(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     POOLS_FIELD_NUMBER: _builtins.int
     NODES_CONNECTED_FIELD_NUMBER: _builtins.int
+    HELD_REMOVALS_FIELD_NUMBER: _builtins.int
+    HELD_REMOVALS_TIME_FIELD_NUMBER: _builtins.int
     CANARY_FIELD_NUMBER: _builtins.int
     CANARY_NODE_FIELD_NUMBER: _builtins.int
     HELD_BY_CANARY_FIELD_NUMBER: _builtins.int
@@ -106,6 +108,11 @@ class Fleet(_message.Message):
     """How many pools it carries now."""
     nodes_connected: _builtins.int
     """How many of its nodes are connected now."""
+    held_removals: _builtins.int
+    """How many of its listeners should go though nobody is known to have asked for it: the store may
+    have lost them. They serve on as they are, everything else goes on, and AllowRemovals lets them
+    go. Withheld is what would take away more than 20 listeners and more than 30 % of all.
+    """
     canary: _builtins.bool
     """True: a change goes to one node first, `canary_node`, and to the others when that node has
     confirmed it. What it refuses goes to no other node: the object is in ERROR with Envoy's words,
@@ -152,6 +159,10 @@ class Fleet(_message.Message):
         """
 
     @_builtins.property
+    def held_removals_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when `held_removals` is not 0; unset if it is."""
+
+    @_builtins.property
     def held_by_canary(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The Envoy resources that the canary has still to confirm, and that the other nodes have in the
         version before, by name; at most 256.
@@ -180,13 +191,15 @@ class Fleet(_message.Message):
         draining: _builtins.bool = ...,
         pools: _builtins.int = ...,
         nodes_connected: _builtins.int = ...,
+        held_removals: _builtins.int = ...,
+        held_removals_time: _timestamp_pb2.Timestamp | None = ...,
         canary: _builtins.bool = ...,
         canary_node: _builtins.str = ...,
         held_by_canary: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "create_time", b"create_time", "effective_capabilities", b"effective_capabilities", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "create_time", b"create_time", "effective_capabilities", b"effective_capabilities", "held_removals_time", b"held_removals_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary", "canary_node", b"canary_node", "capabilities", b"capabilities", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "draining", b"draining", "effective_capabilities", b"effective_capabilities", "etag", b"etag", "held_by_canary", b"held_by_canary", "kind", b"kind", "labels", b"labels", "max_pools", b"max_pools", "name", b"name", "nodes_connected", b"nodes_connected", "pools", b"pools", "project", b"project", "revision", b"revision", "service_types", b"service_types", "shared", b"shared", "uid", b"uid", "update_time", b"update_time", "vip_ranges", b"vip_ranges"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary", "canary_node", b"canary_node", "capabilities", b"capabilities", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "draining", b"draining", "effective_capabilities", b"effective_capabilities", "etag", b"etag", "held_by_canary", b"held_by_canary", "held_removals", b"held_removals", "held_removals_time", b"held_removals_time", "kind", b"kind", "labels", b"labels", "max_pools", b"max_pools", "name", b"name", "nodes_connected", b"nodes_connected", "pools", b"pools", "project", b"project", "revision", b"revision", "service_types", b"service_types", "shared", b"shared", "uid", b"uid", "update_time", b"update_time", "vip_ranges", b"vip_ranges"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

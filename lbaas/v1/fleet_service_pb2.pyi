@@ -300,6 +300,42 @@ class UndrainFleetRequest(_message.Message):
 Global___UndrainFleetRequest: _TypeAlias = UndrainFleetRequest  # noqa: Y015
 
 @_typing.final
+class AllowRemovalsRequest(_message.Message):
+    """Asks to let withheld removals go."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The fleet's name."""
+    etag: _builtins.str
+    """The etag read; if the fleet has changed since, the call is ABORTED. Empty: unconditional."""
+    validate_only: _builtins.bool
+    """True: the call is checked and answered as it would be, and nothing is stored."""
+    request_id: _builtins.str
+    """A UUID of the caller's choice: repeating the call with it within 24 hours gives the first
+    answer and does nothing more. With another content it is INVALID_ARGUMENT.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AllowRemovalsRequest: _TypeAlias = AllowRemovalsRequest  # noqa: Y015
+
+@_typing.final
 class GetNodeRequest(_message.Message):
     """Asks for one node."""
 

@@ -71,6 +71,11 @@ class FleetServiceStub:
                 request_serializer=lbaas_dot_v1_dot_fleet__service__pb2.UndrainFleetRequest.SerializeToString,
                 response_deserializer=lbaas_dot_v1_dot_fleet__pb2.Fleet.FromString,
                 _registered_method=True)
+        self.AllowRemovals = channel.unary_unary(
+                '/lbaas.v1.FleetService/AllowRemovals',
+                request_serializer=lbaas_dot_v1_dot_fleet__service__pb2.AllowRemovalsRequest.SerializeToString,
+                response_deserializer=lbaas_dot_v1_dot_fleet__pb2.Fleet.FromString,
+                _registered_method=True)
         self.GetNode = channel.unary_unary(
                 '/lbaas.v1.FleetService/GetNode',
                 request_serializer=lbaas_dot_v1_dot_fleet__service__pb2.GetNodeRequest.SerializeToString,
@@ -142,6 +147,16 @@ class FleetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AllowRemovals(self, request, context):
+        """Lets the removals go that are withheld now (`Fleet.held_removals`): the fleet's nodes lose these
+        listeners, and what only they refer to. It is no word on what may be withheld later. Before,
+        see that the store is the right one: what vanished from it by mistake comes back unharmed when
+        it is restored. FAILED_PRECONDITION with reason NOTHING_HELD if nothing is withheld.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetNode(self, request, context):
         """Gives one node: what it runs, what it has still to confirm, what it refused.
         """
@@ -192,6 +207,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
             'UndrainFleet': grpc.unary_unary_rpc_method_handler(
                     servicer.UndrainFleet,
                     request_deserializer=lbaas_dot_v1_dot_fleet__service__pb2.UndrainFleetRequest.FromString,
+                    response_serializer=lbaas_dot_v1_dot_fleet__pb2.Fleet.SerializeToString,
+            ),
+            'AllowRemovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.AllowRemovals,
+                    request_deserializer=lbaas_dot_v1_dot_fleet__service__pb2.AllowRemovalsRequest.FromString,
                     response_serializer=lbaas_dot_v1_dot_fleet__pb2.Fleet.SerializeToString,
             ),
             'GetNode': grpc.unary_unary_rpc_method_handler(
@@ -394,6 +414,33 @@ class FleetService:
             target,
             '/lbaas.v1.FleetService/UndrainFleet',
             lbaas_dot_v1_dot_fleet__service__pb2.UndrainFleetRequest.SerializeToString,
+            lbaas_dot_v1_dot_fleet__pb2.Fleet.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AllowRemovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lbaas.v1.FleetService/AllowRemovals',
+            lbaas_dot_v1_dot_fleet__service__pb2.AllowRemovalsRequest.SerializeToString,
             lbaas_dot_v1_dot_fleet__pb2.Fleet.FromString,
             options,
             channel_credentials,

@@ -57,6 +57,12 @@ class FleetServiceStub:
     """Lets a fleet take pools again. Those that have moved away do not come back by themselves; a
     move that has begun goes on to its end.
     """
+    AllowRemovals: _grpc.UnaryUnaryMultiCallable[_fleet_service_pb2.AllowRemovalsRequest, _fleet_pb2.Fleet]
+    """Lets the removals go that are withheld now (`Fleet.held_removals`): the fleet's nodes lose these
+    listeners, and what only they refer to. It is no word on what may be withheld later. Before,
+    see that the store is the right one: what vanished from it by mistake comes back unharmed when
+    it is restored. FAILED_PRECONDITION with reason NOTHING_HELD if nothing is withheld.
+    """
     GetNode: _grpc.UnaryUnaryMultiCallable[_fleet_service_pb2.GetNodeRequest, _fleet_pb2.Node]
     """Gives one node: what it runs, what it has still to confirm, what it refused."""
     ListNodes: _grpc.UnaryUnaryMultiCallable[_fleet_service_pb2.ListNodesRequest, _fleet_service_pb2.ListNodesResponse]
@@ -89,6 +95,12 @@ class FleetServiceAsyncStub(FleetServiceStub):
     UndrainFleet: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.UndrainFleetRequest, _fleet_pb2.Fleet]  # type: ignore[assignment]
     """Lets a fleet take pools again. Those that have moved away do not come back by themselves; a
     move that has begun goes on to its end.
+    """
+    AllowRemovals: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.AllowRemovalsRequest, _fleet_pb2.Fleet]  # type: ignore[assignment]
+    """Lets the removals go that are withheld now (`Fleet.held_removals`): the fleet's nodes lose these
+    listeners, and what only they refer to. It is no word on what may be withheld later. Before,
+    see that the store is the right one: what vanished from it by mistake comes back unharmed when
+    it is restored. FAILED_PRECONDITION with reason NOTHING_HELD if nothing is withheld.
     """
     GetNode: _aio.UnaryUnaryMultiCallable[_fleet_service_pb2.GetNodeRequest, _fleet_pb2.Node]  # type: ignore[assignment]
     """Gives one node: what it runs, what it has still to confirm, what it refused."""
@@ -161,6 +173,18 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_fleet_pb2.Fleet, _abc.Awaitable[_fleet_pb2.Fleet]]:
         """Lets a fleet take pools again. Those that have moved away do not come back by themselves; a
         move that has begun goes on to its end.
+        """
+
+    @_abc_1.abstractmethod
+    def AllowRemovals(
+        self,
+        request: _fleet_service_pb2.AllowRemovalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.Fleet, _abc.Awaitable[_fleet_pb2.Fleet]]:
+        """Lets the removals go that are withheld now (`Fleet.held_removals`): the fleet's nodes lose these
+        listeners, and what only they refer to. It is no word on what may be withheld later. Before,
+        see that the store is the right one: what vanished from it by mistake comes back unharmed when
+        it is restored. FAILED_PRECONDITION with reason NOTHING_HELD if nothing is withheld.
         """
 
     @_abc_1.abstractmethod

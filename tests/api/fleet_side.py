@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from api.fleet_view import NodeResourceView, ResourceView, TrafficView, Trial
 from lbaas.model.capabilities import EVERYTHING, intersection
 from lbaas.model.health import NO_AGENT, Health
-from lbaas.model.objects import Capabilities, Fleet, NodeView
+from lbaas.model.objects import Capabilities, Fleet, HeldRemovals, NodeView
 from lbaas.model.status import Progress
 
 
@@ -18,6 +18,7 @@ class FleetSide:
         self.healths: dict[str, Health] = {}
         self.traffics: dict[str, TrafficView] = {}
         self.limits: dict[str, dict[str, int]] = {}
+        self.held: dict[str, HeldRemovals] = {}
         self.trials: dict[str, Trial] = {}
 
     def progress(self, name: str, revision: int) -> Progress:
@@ -31,6 +32,9 @@ class FleetSide:
 
     def connected(self, fleet: str) -> int:
         return sum(node.connected for node in self.nodes(fleet))
+
+    def held_removals(self, fleet: str) -> HeldRemovals | None:
+        return self.held.get(fleet)
 
     def trial(self, fleet: str) -> Trial:
         return self.trials.get(fleet, Trial())

@@ -1,5 +1,6 @@
 """Service types, fleets, nodes, quotas."""
 
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from api.fleet_view import NodeResourceView, Trial
 from lbaas.model.enums import NodeState, ResourceState
-from lbaas.model.objects import NodeView, Rejection
+from lbaas.model.objects import HeldRemovals, NodeView, Rejection
 from lbaas.store import verdicts
 from lbaas.store.store import Store
 from lbaas.v1 import fleet_pb2
@@ -15,6 +16,7 @@ from lbaas.v1.capabilities_pb2 import Capabilities
 from lbaas.v1.enums_pb2 import FleetKind, LbMethod
 from lbaas.v1.fleet_pb2 import Fleet
 from lbaas.v1.fleet_service_pb2 import (
+    AllowRemovalsRequest,
     DeleteFleetRequest,
     DrainFleetRequest,
     GetFleetRequest,
@@ -264,3 +266,38 @@ async def test_quotas_have_defaults_and_are_set(client: Client) -> None:
         UpdateQuotaRequest(quota=Quota(name=name), update_mask=FieldMask(paths=["pools"]))
     )
     assert back.pools == 10
+
+
+async def test_removals_are_allowed_when_some_are_held(
+    client: Client, fleet_side: FleetSide
+) -> None:
+    made = await client.fleets.CreateFleet(make.create_fleet())
+    assert (made.held_removals, made.HasField("held_removals_time")) == (0, False)
+    refusal = await refused(
+        client.fleets.AllowRemovals(AllowRemovalsRequest(name=EDGE)), Code.FAILED_PRECONDITION
+    )
+    assert refusal.reason == "NOTHING_HELD"
+    await refused(
+        client.fleets.AllowRemovals(AllowRemovalsRequest(name="fleets/none")), Code.NOT_FOUND
+    )
+
+    since = datetime(2026, 1, 2, 12, tzinfo=UTC)
+    fleet_side.held[EDGE] = HeldRemovals(count=30, since=since)
+    shown = await client.fleets.GetFleet(GetFleetRequest(name=EDGE))
+    assert shown.held_removals == 30
+    assert shown.held_removals_time.ToDatetime(tzinfo=UTC) == since
+    tried = await client.fleets.AllowRemovals(AllowRemovalsRequest(name=EDGE, validate_only=True))
+    assert tried.revision > shown.revision
+    assert (await client.fleets.GetFleet(GetFleetRequest(name=EDGE))).etag == shown.etag
+    await refused(
+        client.fleets.AllowRemovals(AllowRemovalsRequest(name=EDGE, etag="old")), Code.ABORTED
+    )
+
+    again = AllowRemovalsRequest(name=EDGE, request_id=str(uuid.uuid4()))
+    allowed = await client.fleets.AllowRemovals(again)
+    assert allowed.revision == tried.revision
+    del fleet_side.held[EDGE]
+    assert await client.fleets.AllowRemovals(again) == allowed  # once is enough
+    # Nobody can write it otherwise, and no other write takes it back.
+    kept = await client.fleets.UpdateFleet(UpdateFleetRequest(fleet=Fleet(name=EDGE, max_pools=5)))
+    assert kept.held_removals == 0

@@ -158,6 +158,21 @@ class Machine(RuleBasedStateMachine):
             self.world.connect(node)
             self.world.turn(node)
 
+    @rule(good=TREES, bad=TREES, part=st.sampled_from(["cluster", "listener"]), index=NODES)
+    def applied_in_part(self, good, bad, part, index):
+        """A node goes with what was good in a response that it refused, and does not list."""
+        world, node = self.world, self.node(index)
+        if good == bad or node.stream is None or "unnamed" in world.poison.values():
+            return  # who is cut off in a search for what was not named begins it anew
+        self.ports += 4
+        tags = dict.fromkeys((good, bad), (self.ports,) * 4)
+        trees = {each: Tree(each, self.ports - each, tcp=True, tags=tags[each]) for each in tags}
+        self.apply(world.trees | trees, "named", part, tree=trees[bad])
+        for _ in range(20):
+            if node.envoy.applied_in_part or not (world.take(node) or world.deliver(node)):
+                break
+        world.disconnect(node)
+
     @precondition(lambda self: len(self.world.nodes) < 3)
     @rule(delta=st.booleans())
     def join(self, delta):
@@ -171,8 +186,8 @@ class Machine(RuleBasedStateMachine):
     def restart(self):
         """The control plane dies and comes back with what is stored."""
         world = self.world
-        if any(node.envoy.applied_in_part for node in world.nodes):
-            return  # without tombstones for what was applied in part: a later issue
+        if any(node.envoy.applied_in_part and not node.envoy.delta for node in world.nodes):
+            return  # state of the world: what it applied of what it refused is not to be known
         vague = [node for node in world.nodes if world.exchanged or not node.envoy.delta]
         if vague:
             # State of the world names nothing that it holds, and nobody says who binds what.

@@ -199,6 +199,10 @@ def a_variant_changes_when_its_base_does(patch):
     patch.setattr(Own, "after", newest)
 
 
+def nothing_is_buried(patch):
+    patch.setattr(SnapshotCache, "bury", lambda *_: None)
+
+
 MUTATIONS: list[tuple[Patch, str]] = [
     (no_gates, r"needs \{"),
     (what_unsubscribed_counts_as_held, r"needs \{"),
@@ -212,7 +216,7 @@ MUTATIONS: list[tuple[Patch, str]] = [
     (one_stuck_cluster_blocks_all, r"\(3, 7\)"),
     (members_at_once, r"emptied"),
     (no_memory_of_rejections, r"\(3\)|\(6\)"),
-    (all_are_guilty, r"\(3, 7\)"),
+    (all_are_guilty, r"\(3, 7\)|\(3\)"),
     (the_innocent_are_forgotten, r"\(3, 7\)|\(3\)|\(8\)"),
     (nothing_held_at_reconnect, r"\(10\)|\(8\)|emptied"),
     (no_window, r"\(12\)"),
@@ -238,6 +242,11 @@ def applied_in_part_then_deleted(world):
     world.change({1: bad})
 
 
+def applied_in_part_deleted_and_restarted(world):
+    applied_in_part_then_deleted(world)
+    world.restart()
+
+
 def renamed_and_exchanged(world):
     world.join(delta=True)
     first, second = Tree(0, 100, tcp=True), Tree(1, 101, tcp=True)
@@ -259,6 +268,7 @@ def a_listener_while_limits_are_in_flight(world):
 
 SCENARIOS = [
     (applied_in_part_then_deleted, parts_of_refused_responses_are_forgotten, r"\(8\)"),
+    (applied_in_part_deleted_and_restarted, nothing_is_buried, r"\(8\)"),
     (a_listener_while_limits_are_in_flight, listeners_wait_for_no_limit, r"before its limit"),
     (renamed_and_exchanged, addresses_are_free, r"duplicate address"),
 ]

@@ -79,6 +79,7 @@ class World:
         self.largest = 1
         self.exchanged = False
         self.live: set[tuple[str, int, int, int]] = set()
+        self.doubtful: dict[Key, int] = {}  # what some node may hold otherwise than it says
         self.cache = SnapshotCache(self)
         self.cache.advance(FLEET, 0, {})
         self.nodes: list[Node] = []
@@ -154,6 +155,7 @@ class World:
             if key not in before or before[key].version != resource.version
         }
         changes |= {key: None for key in before if key not in self.wanted}
+        self.doubtful |= dict.fromkeys(changes, self.revision)
         for version, mode in (poison or {}).items():
             self.poison[version] = mode
         self.cache.advance(FLEET, self.revision, changes)
@@ -169,8 +171,17 @@ class World:
             self.check_limits(node)  # before the stream has seen it
         self.run()
 
+    def forget_settled(self) -> None:
+        """Drops the doubts about what every node has confirmed since."""
+        for key, revision in list(self.doubtful.items()):
+            nodes = [node.stream for node in self.nodes]
+            if all(stream is not None and stream.confirmed(key, revision) for stream in nodes):
+                del self.doubtful[key]
+
     def restart(self) -> None:
+        self.forget_settled()
         self.cache = SnapshotCache(self)
+        self.cache.bury(FLEET, self.doubtful)
         for node in self.nodes:
             node.unknown = True
             if node.stream is not None:

@@ -400,6 +400,7 @@ def test_fleet_status_says_how_each_agent_is(run, api, agent, cell, words):
     api.answer(
         "FleetService/ListNodes", {"nodes": [{**node, **({"agent": agent} if agent else {})}]}
     )
+    api.answer("FleetService/GetFleet", {"name": "fleets/edge"})
     ran = run("tidegate fleet status edge -c AGENT,DETAIL --no-header")
     assert ran.out.split()[0] == cell
     assert words in ran.out

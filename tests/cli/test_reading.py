@@ -1,6 +1,7 @@
 """What the reading commands print: tables, status, why, watch, fleet status."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import yaml
@@ -232,6 +233,7 @@ def test_fleet_status_shows_what_a_node_refused(run, api):
         "rejections": [{"resource": VIP["name"], "message": "cannot bind"}],
     }
     api.answer("FleetService/ListNodes", {"nodes": [node]})
+    api.answer("FleetService/GetFleet", {"name": "fleets/edge"})
     ran = run("tidegate fleet status edge")
     assert ran.out.splitlines()[1].split(maxsplit=5) == [
         "e3",
@@ -289,7 +291,23 @@ def test_why_says_what_the_canary_holds_back(run, api):
 
 def test_a_fleet_without_nodes_says_how_one_joins(run, api):
     api.answer("FleetService/ListNodes", {})
+    api.answer("FleetService/GetFleet", {"name": "fleets/edge"})
     assert "tidegate bootstrap edge NODE" in run("tidegate fleet status edge").err
+
+
+def test_held_removals_are_shown_with_what_to_do(run, api):
+    fleet = {
+        "name": "fleets/edge",
+        "heldRemovals": 30,
+        "heldRemovalsTime": (datetime.now(UTC) - timedelta(minutes=3)).isoformat(),
+    }
+    api.answer("FleetService/ListNodes", {})
+    api.answer("FleetService/GetFleet", fleet)
+    told = run("tidegate fleet status edge").err
+    assert "# 30 listeners should go and are held since 3m: nobody" in told
+    assert "tidegate fleet allow-removals edge" in told
+    api.answer("FleetService/ListFleets", {"fleets": [fleet]})
+    assert run("tidegate fleet list -c NAME,HELD --no-header").out.split() == ["edge", "30"]
 
 
 def test_all_projects_show_whose_each_object_is(run, api):

@@ -11,7 +11,8 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from google.protobuf.any_pb2 import Any
 
 from lbaas.model.errors import Unavailable
-from lbaas.store import health_monitors, members, pools, vips
+from lbaas.model.objects import Quota
+from lbaas.store import health_monitors, members, pools, quotas, vips
 from lbaas.store.store import Store
 from lbaas.store.transaction import Transaction
 from tests.harness.waiting import until
@@ -24,6 +25,7 @@ from tidegate.proxyless import snapshot_of
 from xds.cache import Key, NodeInfo, NodeStream
 
 T = TypeVar("T")
+QUOTA = "projects/acme/quota"
 
 
 def client(world: World, fleet: str = "edge", name: str = "shop") -> NodeStream:
@@ -298,3 +300,22 @@ async def test_a_fleet_that_there_is_not_is_answered_when_it_is_there(world: Wor
 )
 def test_which_snapshot_a_node_is_given(cluster, agent, snapshot):
     assert snapshot_of(NodeInfo("n", cluster, agent)) == snapshot
+
+
+async def test_a_tenant_who_deletes_all_at_once_waits_for_no_operator(live: World):
+    client(live)
+    await made(live)
+    many = [make.vip(f"v{number}", port=1000 + number, address="10.0.0.1") for number in range(24)]
+
+    def add(tx: Transaction) -> None:
+        quotas.update(tx, QUOTA, lambda _: Quota(name=QUOTA, vips=-1))
+        for vip in many:
+            vips.create(tx, vip)
+
+    await live.write(add)
+    await live.settle()
+    assert all(given(live, listener(vip.name)) for vip in many)
+    await live.write(lambda tx: [vips.delete(tx, vip.name) for vip in many])
+    await live.settle()
+    assert not any(given(live, listener(vip.name)) for vip in many)
+    assert not live.cache.withheld("edge/grpc")

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from lbaas.model.objects import Capabilities, Fleet, TenantObject
-from lbaas.store import fleets, health_monitors, members, nodes, objects, rejections, vips
+from lbaas.store import (
+    fleets,
+    health_monitors,
+    members,
+    nodes,
+    objects,
+    rejections,
+    tombstones,
+    vips,
+)
 from lbaas.store.store import Store
 from tests.cache.client import Envoy
 from tests.store import make
@@ -25,9 +34,20 @@ from tidegate.pace import Pace
 from tidegate.placing import Placing
 from tidegate.proxyless import Proxyless
 from tidegate.reconcile import Reconcile
+from tidegate.removals import Withholding
 from tidegate.rendering import Renderings
 from tidegate.watcher import StreamWatcher
-from xds.cache import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key, NodeInfo, NodeStream, SnapshotCache
+from xds.cache import (
+    CLUSTER,
+    ENDPOINT,
+    LISTENER,
+    ROUTE,
+    Key,
+    NodeInfo,
+    NodeStream,
+    RemovalGuard,
+    SnapshotCache,
+)
 
 LOST_AFTER = 30.0
 DEAD_AFTER = timedelta(seconds=120)
@@ -70,7 +90,7 @@ class World:
     nodes: list[Node] = field(default_factory=list)
 
     async def start(self) -> "World":
-        self.cache = SnapshotCache()
+        self.cache = SnapshotCache(guard=RemovalGuard())
         self.renderings = Renderings()
         self.register = NodeRegister(lost_after=LOST_AFTER, clock=lambda: self.now)
         self.feedback = Feedback(self.store, self.cache, self.renderings, self.register)
@@ -97,9 +117,10 @@ class World:
             self.feedback,
             self.register,
             self.agents,
-            self.limits,
-            self.canaries,
-            self.pace,
+            limits=self.limits,
+            canaries=self.canaries,
+            pace=self.pace,
+            withholding=Withholding(self.cache),
         )
         self.agents.assessment.refusals = self.view.refusals
         self.placing = Placing(self.store, offered=self.offered, live_nodes=self.register.connected)
@@ -140,8 +161,11 @@ class World:
             nodes_changed=self.reconcile.retry_unplaced,
         )
         self.register.restore(await self.store.read(nodes.all))
-        self.feedback.restore(await self.store.read(rejections.all))
+        self.feedback.restore(
+            await self.store.read(rejections.all), await self.store.read(tombstones.all)
+        )
         await self.reconcile.load()
+        self.feedback.doubt_unsettled()
         await self.agents.load()
         return self
 

@@ -7,7 +7,8 @@ import typer
 from lbaas.model.enums import FleetKind
 from lbaas.model.names import leaf
 from tidegate.cli.capabilities import capabilities_of, names_of_types
-from tidegate.cli.json_value import given, objects, text
+from tidegate.cli.durations import age
+from tidegate.cli.json_value import given, number, objects, text
 from tidegate.cli.node_status import show_node
 from tidegate.cli.nouns import FLEET, NODE
 from tidegate.cli.receipt import written
@@ -196,6 +197,25 @@ def undrain(session: Session, name: Name, etag: Etag = None) -> None:
 
 @verb(
     app,
+    "allow-removals",
+    words="tidegate fleet allow-removals",
+    example="tidegate fleet allow-removals edge --dry-run\ntidegate fleet allow-removals edge",
+    writes=True,
+    waits=False,
+)
+def allow_removals(session: Session, name: Name, etag: Etag = None) -> None:
+    """Let the listeners go that are withheld now because nobody asked for it.
+
+    See first that the control plane has the right store: rows that come back harm nothing.
+    """
+    request = given({"name": name_of(session, FLEET, name), "etag": etag})
+    written(
+        session, FLEET, "FleetService/AllowRemovals", request, "loses the listeners held until now"
+    )
+
+
+@verb(
+    app,
     "status",
     words="tidegate fleet status",
     example="tidegate fleet status edge\ntidegate fleet status edge/e1",
@@ -213,6 +233,13 @@ def status(session: Session, name: Annotated[str, typer.Argument(metavar="FLEET[
     answer = session.everything("FleetService/ListNodes", request, "nodes")
     nodes = objects(answer, "nodes")
     session.print(answer, nodes, columns=(_NODE, *NODE.columns[1:]))
+    fleet = session.ask("FleetService/GetFleet", {"name": name_of(session, FLEET, name)})
+    if held := number(fleet, "heldRemovals"):
+        tell(
+            f"# {held} listeners should go and are held since"
+            f" {age(text(fleet, 'heldRemovalsTime'))}: nobody is known to have asked for it."
+            f" Is the store the right one? If they may go: tidegate fleet allow-removals {name}"
+        )
     if not nodes:
         tell(f"# no Envoy has joined {name} yet: tidegate bootstrap {name} NODE > node.json")
     elif waiting := [each for each in nodes if text(each, "state") in _LOOK_INTO]:

@@ -34,6 +34,7 @@ _AFTER = {
     "ADDRESS_NOT_ON_FLEET": ("fleet list",),
     "CAPABILITY_MISSING": ("fleet list -o wide", "status"),
     "FLEET_IN_USE": ("fleet drain {}", "fleet get {}"),
+    "NOTHING_HELD": ("fleet get {}",),
     "HEALTH_MONITOR_IN_USE": ("monitor get {}", "pool disassociate POOL {}"),
     "POOL_HAS_MEMBERS": ("pool delete {} --force",),
     "POOL_HAS_VIPS": ("vip list", "pool delete {} --tree"),

@@ -2,6 +2,7 @@
 
 from xds.cache.cache import SnapshotCache
 from xds.cache.cursor import Pending
+from xds.cache.guard import RemovalGuard
 from xds.cache.published import Publishable
 from xds.cache.resource import Resource, empty_endpoints
 from xds.cache.snapshot import Snapshot
@@ -36,6 +37,7 @@ __all__ = [
     "Pending",
     "Publishable",
     "RejectedVersion",
+    "RemovalGuard",
     "Request",
     "Resource",
     "Response",

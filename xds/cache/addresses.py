@@ -48,6 +48,7 @@ def leaving_with(state: State, listener: Resource) -> list[Key]:
             holder
             for holder in unknown(state, LISTENER)
             if state.cursor.base.get(holder) is None
+            and holder not in state.strays
             and not state.cursor.pending[holder].underway(None)
         ]
     for target in listener.references:

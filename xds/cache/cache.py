@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from xds.cache.canary import Canary, Held
 from xds.cache.cursor import Left
+from xds.cache.guard import RemovalGuard, Withheld
 from xds.cache.published import Publishable, resources_of
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource
@@ -33,6 +34,8 @@ class _Fleet:
     variants: dict[str, Variant] = field(default_factory=dict)
     streams: list[NodeStream] = field(default_factory=list)
     former: OrderedDict[tuple[Key, str], Resource] = field(default_factory=OrderedDict)
+    withheld: Withheld = field(default_factory=Withheld)
+    buried: dict[str, dict[str, None]] = field(default_factory=dict)
     canary: Canary | None = None
 
     def given(self, node: str) -> Snapshot | None:
@@ -68,42 +71,62 @@ class SnapshotCache:
 
     Attributes:
         observer: hears what nodes confirm and refuse.
+        on_withheld: called with a fleet whose removals are withheld, or more of them than before.
     """
 
-    def __init__(self, observer: Observer | None = None) -> None:
+    def __init__(
+        self, observer: Observer | None = None, *, guard: RemovalGuard | None = None
+    ) -> None:
+        """Takes who is told, and when removals are too many to be believed; None: never."""
         self.observer = observer
+        self.on_withheld: Callable[[str], None] = _nothing
+        self._guard = guard
         self._fleets: dict[str, _Fleet] = {}
         self._rejected: dict[tuple[str, str], dict[Key, Rejection]] = {}
         self._left: OrderedDict[_Who, Left] = OrderedDict()
         self._turn = 0
         self._opened = 0
 
-    def advance(self, fleet: str, revision: int, changes: Mapping[Key, Resource | None]) -> None:
+    def advance(
+        self,
+        fleet: str,
+        revision: int,
+        changes: Mapping[Key, Resource | None],
+        *,
+        explained: Collection[Key] | None = None,
+    ) -> None:
         """Applies changes to a fleet's snapshot; the first call loads it, even if empty.
+
+        With a guard, removals that are too many to be believed are left out: see `withheld`.
 
         Args:
             fleet: the fleet.
             revision: the revision that the changes bring it to; never lower than before.
             changes: what changed; None is removed.
+            explained: for the guard: the removals that somebody is known to have asked for.
 
         Raises:
             ValueError: if the revision is lower than the fleet's.
         """
-        state = self._fleets.setdefault(fleet, _Fleet())
+        state = self._fleet(fleet)
         base = state.base or EMPTY
-        for key in changes:
+        if revision < base.revision:
+            raise ValueError(f"fleet {fleet} is at revision {base.revision}, not before {revision}")
+        before = len(state.withheld.kept)
+        applied = state.withheld.sift(base, changes, explained)
+        for key in applied:
             old = base.get(key)
             if old is not None:
                 state.former[key, old.version] = old
         while len(state.former) > _FORMER:
             state.former.popitem(last=False)
-        if revision < base.revision:
-            raise ValueError(f"fleet {fleet} is at revision {base.revision}, not before {revision}")
-        state.base = base.with_changes(revision, changes)
+        state.base = base.with_changes(revision, applied)
         if state.canary is not None:
-            state.canary.follow(base, state.base, changes)
-            self._promote(state, changes)
+            state.canary.follow(base, state.base, applied)
+            self._promote(state, applied)
         state.dirty()
+        if len(state.withheld.kept) > before:
+            self.on_withheld(fleet)
 
     def publish(self, fleet: str, messages: Iterable[Publishable]) -> int:
         """Makes `messages` all that a fleet holds; only what differs from before is sent.
@@ -174,6 +197,69 @@ class SnapshotCache:
             return None
         made = state.variants.get(variant)
         return state.base if made is None else made.over(state.base)
+
+    def withheld(self, fleet: str) -> frozenset[Key]:
+        """Gives the listeners whose removal waits for `allow_removals`."""
+        state = self._fleets.get(fleet)
+        return state.withheld.listeners if state else frozenset()
+
+    def allow_removals(self, fleet: str, revision: int = 0) -> frozenset[Key]:
+        """Lets go what is withheld now; what comes later is judged anew.
+
+        Args:
+            fleet: the fleet.
+            revision: what the removals bring its snapshot to, newer than it is; 0: the next one.
+
+        Returns:
+            What was withheld: listeners, and of those that were in the snapshot what they need.
+            Nodes that are away may hold it still: `bury` it where a store tells of that.
+        """
+        state = self._fleets.get(fleet)
+        if state is None or state.base is None:
+            return frozenset()
+        released = state.withheld.release()
+        gone = dict.fromkeys(key for key in released if state.base.get(key) is not None)
+        self.bury(fleet, released)
+        self.advance(fleet, revision or state.base.revision + 1, gone, explained=released)
+        for stream in state.streams:
+            stream.look_again(released)
+        return released
+
+    def found_strays(self, fleet: str, held: Collection[Key], *, of: int) -> None:
+        """Takes the listeners that a node of `of` listeners holds, and nobody knows of."""
+        if self._fleet(fleet).withheld.find(held, of=of):
+            self.on_withheld(fleet)
+
+    def bury(self, fleet: str, keys: Iterable[Key]) -> None:
+        """Takes names of which nodes may hold something that they do not say when they come.
+
+        Envoy applies the good resources of a response that it refuses, and does not list them
+        when it reconnects (measured, 1.40): deleted meanwhile, they would stay for ever. A node
+        that comes, and of which this process has no memory, is taken to hold a version of them
+        that is not known: it is told that they are gone, or what they are.
+
+        Args:
+            fleet: the fleet.
+            keys: the names, wanted or not. They stay buried until `unbury`.
+        """
+        buried = self._fleet(fleet).buried
+        for type_url, name in keys:
+            buried.setdefault(type_url, {})[name] = None
+
+    def unbury(self, fleet: str, keys: Iterable[Key]) -> None:
+        """Takes that every node that may come back is in step with names that were buried."""
+        state = self._fleets.get(fleet)
+        if state is not None:
+            for type_url, name in keys:
+                names = state.buried.get(type_url, {})
+                names.pop(name, None)
+                if not names:
+                    state.buried.pop(type_url, None)
+
+    def buried(self, fleet: str, type_url: str) -> Collection[str]:
+        """Gives the names of a type of which nodes may hold something that they do not say."""
+        state = self._fleets.get(fleet)
+        return state.buried.get(type_url, {}).keys() if state else ()
 
     def given(self, stream: NodeStream) -> Snapshot | None:
         """Gives what a stream is given: its variant, and old versions while a canary tries new."""
@@ -305,7 +391,7 @@ class SnapshotCache:
                 (`overlay`); a server names the node's id.
         """
         who = (fleet, node.id, types)
-        state = self._fleets.setdefault(fleet, _Fleet())
+        state = self._fleet(fleet)
         left = self._left.pop(who, None)
         for other in state.streams:
             if other.node.id == node.id and other.types == types:
@@ -327,6 +413,7 @@ class SnapshotCache:
             now=now,
             number=self._opened,
             variant=variant,
+            strays=state.withheld.strays,
         )
         state.streams.append(stream)
         if state.canary is not None and state.canary.node == node.id:
@@ -352,10 +439,13 @@ class SnapshotCache:
                 self._left.popitem(last=False)
         if not others and not self._rejected.get((stream.fleet, node)):
             self._rejected.pop((stream.fleet, node), None)
-        if fleet.base is None and not fleet.streams:
+        if fleet.base is None and not fleet.streams and not fleet.buried:
             del self._fleets[stream.fleet]
         if self.observer is not None:
             self.observer.closed(stream)
+
+    def _fleet(self, fleet: str) -> _Fleet:
+        return self._fleets.setdefault(fleet, _Fleet(withheld=Withheld(self._guard)))
 
     @property
     def fleets(self) -> Sequence[str]:
@@ -397,6 +487,10 @@ class SnapshotCache:
                 self._rejected.pop((fleet, its_node), None)  # a node that may never come back
         for stream in streams:
             stream.look_again(names)
+
+
+def _nothing(_fleet: str) -> None:
+    """Stands for who is not there yet."""
 
 
 def _version(resource: Resource | None) -> str:

@@ -27,6 +27,8 @@ def explain(state: State, key: Key, now: float, depth: int = 4) -> str:
     pending = state.cursor.pending.get(key)
     if pending is None:
         return ""
+    if key in state.strays:
+        return f"{kind} {key.name}: its removal waits for an operator's word"
     if not state.covers(key):
         return f"{kind} {key.name}: the node has not asked for it"
     return f"{kind} {key.name} {_obstacle(state, key, now, depth)}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from xds.cache.addresses import address_taken, may_be_succeeded, successor
+from xds.cache.addresses import address_taken, leaving_with, may_be_succeeded, successor
 from xds.cache.cursor import Pending
 from xds.cache.needs import (
     USERS,
@@ -114,11 +114,18 @@ def blocked(state: State, resource: Resource) -> Key | None:
             if on is not None:
                 return on
     if resource.key.type_url == LISTENER and state.cursor.states(resource.key) == (None,):
-        # A listener in a version that is not known may bind the address of a new one. Those that
-        # are to go anyway leave in the same response: see `leaving_with`.
-        staying = (on for on in unknown(state, LISTENER) if state.cursor.base.get(on) is not None)
-        return next((on for on in staying if not excused(state, on)), None)
+        return _in_the_way(state, resource)
     return None
+
+
+def _in_the_way(state: State, listener: Resource) -> Key | None:
+    """Gives a listener in a version that is not known: it may bind the address of a new one.
+
+    Not one that is known to leave in the same response.
+    """
+    leaving = leaving_with(state, listener)
+    found = (on for on in unknown(state, LISTENER) if on not in leaving)
+    return next((on for on in found if not excused(state, on)), None)
 
 
 def _refused(state: State, key: Key, pending: Pending, *, again: bool) -> Step:
@@ -193,6 +200,8 @@ def _cluster_held(state: State, key: Key) -> bool:
 def _removal(state: State, key: Key, pending: Pending, now: float, *, again: bool) -> Step:
     if pending.states == (None,):
         return Step(Verdict.SEND, None) if again else NOTHING
+    if key in state.strays:
+        return NOTHING
     if key.type_url == LISTENER:
         return _listener_removal(state, pending, now)
     settled_at = state.asked_at + SETTLING

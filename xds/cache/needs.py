@@ -120,7 +120,7 @@ def unknown(state: State, type_url: str) -> Iterator[Key]:
 
 def excused(state: State, key: Key, depth: int = 8) -> bool:
     """Whether a name is not confirmed only because the node refused it, or what it needs."""
-    if state.refused(key) is not None:
+    if state.refused(key) is not None or key in state.strays:
         return True
     if depth == 0:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from xds.cache.channel import Channel
@@ -37,6 +38,7 @@ class State:
         behind: ClusterLoadAssignments to be sent again because their cluster was sent.
         settled: names confirmed since the observer heard last.
         foreign: names that the client reported in a version of which nothing is known.
+        strays: listeners that stay until an operator's word; the fleet's, shared by its streams.
     """
 
     cursor: Cursor
@@ -54,6 +56,7 @@ class State:
     behind: set[str] = field(default_factory=set)
     settled: list[Key] = field(default_factory=list)
     foreign: set[Key] = field(default_factory=set)
+    strays: AbstractSet[Key] = frozenset()
 
     def note_unknown(self, keys: Iterable[Key]) -> None:
         """Notes which of these pending names the client holds in versions that are not known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ class NodeStream:
         now: float,
         number: int,
         variant: str = "",
+        strays: AbstractSet[Key] = frozenset(),
     ) -> None:
         self.fleet = fleet
         self.node = node
@@ -60,7 +62,12 @@ class NodeStream:
         self.acked_at: float | None = None
         self._cache = cache
         self._state = State(
-            cursor=Cursor(left), rejected=rejected, delta=delta, types=types, asked_at=now
+            cursor=Cursor(left),
+            rejected=rejected,
+            delta=delta,
+            types=types,
+            asked_at=now,
+            strays=strays,
         )
         self._state.note_unknown(self._state.cursor.pending)
         self._composer = Composer(self._state, number)
@@ -165,8 +172,10 @@ class NodeStream:
         if self._changed_unseen(key, revision):
             return False
         if not state.cursor.opened(key.type_url):
+            # What is buried it may hold, whatever it has said so far of other types.
             return (
-                state.certain_of(key.type_url)
+                (state.complete or key.name not in self._cache.buried(self.fleet, key.type_url))
+                and state.certain_of(key.type_url)
                 and (state.cursor.base.get(key) is None or state.unneeded(key))
                 and state.cursor.states(key) == (None,)
             )
@@ -312,9 +321,12 @@ class NodeStream:
             return
         channel.greeting = None
         state, type_url = self._state, channel.type_url
+        new_here = state.cursor.left_of(type_url) is None
         holds = self._initial(request) if self.delta else self._remembered(channel, request)
         differing = state.cursor.open(type_url, holds)
         state.note_unknown(differing)
+        if new_here and type_url == LISTENER:
+            self._find_strays(request)
         for key in differing:
             if state.covers(key) or state.cursor.base.get(key) is None:
                 state.put(key)
@@ -346,7 +358,8 @@ class NodeStream:
         when it reconnects (measured): they would stay for ever when they are deleted meanwhile.
         """
         state, type_url = self._state, request.type_url
-        remembered = state.cursor.left_of(type_url) or {}
+        left = state.cursor.left_of(type_url)
+        remembered = left or {}
         holds: dict[str, States] = {}
         for name, version in request.initial_versions.items():
             key = Key(type_url, name)
@@ -366,6 +379,10 @@ class NodeStream:
         for name, states in remembered.items():
             if name not in holds and len(states) > 1:
                 holds[name] = (None, *(one for one in states if one is not None))
+        for name in self._cache.buried(self.fleet, type_url) if left is None else ():
+            key = Key(type_url, name)
+            if state.covers(key):
+                holds[name] = (*holds.get(name, (None,)), Resource.foreign(key, ""))
         return holds
 
     def _remembered(self, channel: Channel, request: Request) -> dict[str, States]:
@@ -377,14 +394,37 @@ class NodeStream:
         if remembered is not None:
             return remembered
         wanted = state.cursor.base.of_type(type_url)
-        if type_url in FULL_SETS and state.cursor.base.version(type_url) == request.version_info:
-            return {name: (resource,) for name, resource in wanted.items()}
-        channel.uncertain = True
+        buried = self._cache.buried(self.fleet, type_url)
         holds: dict[str, States] = {}
-        for name in {*wanted, *channel.subscription.names}:
-            key = Key(type_url, name)
-            holds[name] = (None, Resource.foreign(key, request.version_info))
+        if type_url in FULL_SETS and state.cursor.base.version(type_url) == request.version_info:
+            # That is what it accepted last; of what it refused it may have applied a part.
+            holds.update((name, (resource,)) for name, resource in wanted.items())
+            channel.owed = bool(buried)
+        else:
+            channel.uncertain = True
+            for name in {*wanted, *channel.subscription.names}:
+                key = Key(type_url, name)
+                holds[name] = (None, Resource.foreign(key, request.version_info))
+        # Clusters that are not wanted are no part of a full set, whatever still needs them: their
+        # content is not known, so there is nothing to send that would keep them.
+        for name in buried if type_url == LISTENER else ():
+            holds.setdefault(name, (None, Resource.foreign(Key(type_url, name), "")))
         return holds
+
+    def _find_strays(self, request: Request) -> None:
+        """Looks whether a node that comes holds too many listeners that nobody has ever wanted.
+
+        They are removed only when an operator says so: it is the store that may have lost them.
+        Only delta clients say what they hold.
+        """
+        fleet = self._cache.snapshot(self.fleet)  # with what only its canary is given yet
+        wanted = {*self._state.cursor.base.of_type(LISTENER)}
+        wanted.update(fleet.of_type(LISTENER) if fleet else ())
+        buried, listed = self._cache.buried(self.fleet, LISTENER), request.initial_versions
+        unknown = [name for name in listed if name not in wanted and name not in buried]
+        if unknown:
+            keys = [Key(LISTENER, name) for name in unknown]
+            self._cache.found_strays(self.fleet, keys, of=len(listed))
 
     def _refusal(self, rejection: RejectedVersion) -> None:
         if self._cache.observer is not None:

@@ -7,7 +7,7 @@ without a proxy; `bootstrap(...)` what a node is started with.
 from xds.translate.bootstrap import ARGUMENTS, bootstrap, to_json
 from xds.translate.proxyless import grpc_bootstrap, translate_proxyless
 from xds.translate.readable import readable
-from xds.translate.tree import BUILT, VERSION, Rendered, translate
+from xds.translate.tree import BUILT, VERSION, Rendered, listens, translate
 
 __all__ = [
     "ARGUMENTS",
@@ -16,6 +16,7 @@ __all__ = [
     "Rendered",
     "bootstrap",
     "grpc_bootstrap",
+    "listens",
     "readable",
     "to_json",
     "translate",

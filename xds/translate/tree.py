@@ -43,7 +43,7 @@ def translate(tree: PoolTree, fleet: Fleet) -> dict[Key, Rendered]:
 def _messages(tree: PoolTree, fleet: Fleet) -> Iterator[tuple[Message, frozenset[str]]]:
     pool = tree.pool
     monitors = [monitor for monitor in tree.health_monitors if _is_envoys(monitor)]
-    vips = [vip for vip in tree.vips if _is_rendered(vip)]
+    vips = [vip for vip in tree.vips if listens(vip)]
     checked = frozenset({pool.name, *(monitor.name for monitor in tree.health_monitors)})
     yield build_cluster(pool, monitors), checked
     if any(_cluster_of(tree, vip) != pool.name for vip in vips):
@@ -62,7 +62,7 @@ def _messages(tree: PoolTree, fleet: Fleet) -> Iterator[tuple[Message, frozenset
     for vip in tree.leaving:
         # Envoy serves the connections of a listener that is gone until it has drained, by routes
         # that it goes on following: without a cluster they led to 503.
-        if vip.protocol is Protocol.HTTP and _is_rendered(vip):
+        if vip.protocol is Protocol.HTTP and listens(vip):
             serving = tuple(rendered(pool, tree.members))
             hashed = pool.lb_method is LbMethod.SOURCE_IP
             route = build_route(vip, serving, cluster=pool.name, hashed=hashed)
@@ -74,8 +74,8 @@ def _is_envoys(monitor: HealthMonitor) -> bool:
     return monitor.admin_state_up and monitor.type is not HealthMonitorType.PING
 
 
-def _is_rendered(vip: Vip) -> bool:
-    """Tells whether the VIP listens: it is up, has an address, and the address is its own."""
+def listens(vip: Vip) -> bool:
+    """Tells whether a VIP listens: it is up, has an address, and the address is its own."""
     return vip.admin_state_up and bool(vip.address) and not vip.address_in_use_by
 
 

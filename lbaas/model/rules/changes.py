@@ -64,5 +64,5 @@ def rendered(obj: StoredObject) -> StoredObject:
     if isinstance(plain, Member):
         return dataclasses.replace(plain, drain_end=None, drained=False)
     if isinstance(plain, Fleet):
-        return dataclasses.replace(plain, pools=0)
+        return dataclasses.replace(plain, pools=0, removals_allowed_rev=0)
     return plain
