@@ -11,6 +11,7 @@ import structlog
 
 from benchmarks import (
     at_scale,
+    bad_among_good,
     fan_out,
     member_change,
     new_vip,
@@ -32,6 +33,7 @@ BENCHMARKS = {
         restart,
         store_writes,
         persistence,
+        bad_among_good,
     )
 }
 

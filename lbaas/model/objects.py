@@ -343,7 +343,8 @@ StoredObject = TenantObject | ServiceType | Fleet
 class PoolTree:
     """A pool with all that is rendered with it: living objects, each sorted by name.
 
-    `members` has those that are deleted and still drain too. `health_monitors` are the associated
+    `members` has those that are deleted and still drain too. `leaving` are the VIPs that are being
+    deleted: clients of a listener that drains are served on. `health_monitors` are the associated
     ones. `unreachable` names the members that take no traffic because a PING monitor of the pool
     finds them down on most nodes, or has not reached them yet. Deleted pools do not occur.
     """
@@ -352,4 +353,5 @@ class PoolTree:
     members: tuple[Member, ...] = ()
     health_monitors: tuple[HealthMonitor, ...] = ()
     vips: tuple[Vip, ...] = ()
+    leaving: tuple[Vip, ...] = ()
     unreachable: frozenset[str] = frozenset()

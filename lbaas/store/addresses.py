@@ -1,8 +1,10 @@
 """VIP addresses of a fleet: who holds which, who gets one, who waits for one.
 
 An address and port belong to one VIP of a fleet, from the moment the VIP's pool is placed there
-until the VIP is purged; of two fleets, while the pool moves from one to the other. Who comes too
-late is marked, not refused: its status says so, and it gets the address when it comes free.
+until the VIP is purged; of two fleets, while the pool moves from one to the other. A VIP that is
+being deleted gives its address to a new one of the same project at once: every Envoy is told of
+both together, so that one listener replaces the other. Who comes too late is marked, not refused:
+its status says so, and it gets the address when it comes free.
 """
 
 import dataclasses
@@ -13,7 +15,7 @@ from sqlalchemy import delete, insert, select, true
 
 from lbaas.model.enums import FleetKind
 from lbaas.model.errors import AlreadyExists
-from lbaas.model.names import VIP
+from lbaas.model.names import VIP, project_of
 from lbaas.model.objects import Fleet, Vip
 from lbaas.model.rules import check_vip_address, in_ranges, is_loopback
 from lbaas.store.feed import Action
@@ -39,7 +41,8 @@ def lacking(fleet: Fleet, vip: Vip) -> str:
 def claim(tx: Transaction, carrying: Sequence[Fleet], vip: Vip) -> Vip:
     """Gives the VIP with its address on the fleets, allocated if it has none; not stored yet.
 
-    The row of the VIP must be there, or come before `hold` is called.
+    A VIP of the same project that is being deleted gives up the address for it. The row of the VIP
+    must be there, or come before `hold` is called.
 
     Args:
         tx: the transaction.
@@ -49,6 +52,7 @@ def claim(tx: Transaction, carrying: Sequence[Fleet], vip: Vip) -> Vip:
     Raises:
         AlreadyExists: another VIP holds the address and port.
     """
+    _inherit(tx, carrying, vip)
     wanted = settled(tx, carrying, vip)
     if wanted.address and wanted.address_in_use_by:
         raise AlreadyExists(
@@ -59,6 +63,26 @@ def claim(tx: Transaction, carrying: Sequence[Fleet], vip: Vip) -> Vip:
             reason="ADDRESS_IN_USE",
         )
     return wanted
+
+
+def _inherit(tx: Transaction, carrying: Iterable[Fleet], vip: Vip) -> None:
+    """Has those of the VIP's project that are being deleted let go of its address on the fleets.
+
+    Another project's goes on holding it until every Envoy has let go of its listener.
+    """
+    for fleet in carrying:
+        leaving = tx.connection.execute(
+            select(addresses.c.vip)
+            .join(vips, vips.c.name == addresses.c.vip)
+            .where(
+                addresses.c.fleet == fleet.name,
+                addresses.c.address == vip.address,
+                addresses.c.port == vip.port,
+                vips.c.project == project_of(vip.name),
+                vips.c.deleted_rev != 0,
+            )
+        )
+        release(tx, leaving.scalars().all(), fleet=fleet.name)
 
 
 def settled(tx: Transaction, carrying: Sequence[Fleet], vip: Vip) -> Vip:

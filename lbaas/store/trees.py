@@ -20,7 +20,7 @@ from lbaas.store.transaction import Transaction
 def read(tx: Transaction, names: Sequence[str]) -> tuple[PoolTree, ...]:
     """Gives the trees of some pools, sorted by name; deleted and unknown ones are left out.
 
-    Members that are deleted and still drain are in them.
+    Members that are deleted and still drain are in them, and VIPs until they are purged.
 
     Six queries for up to 500 pools, whatever is in them; one more if PING monitors watch them.
     """
@@ -39,7 +39,7 @@ def read(tx: Transaction, names: Sequence[str]) -> tuple[PoolTree, ...]:
         whole,
         those=MEMBERS.within(tx, "pool", keys),
         monitors=monitors,
-        served=living_vips(tx, keys),
+        served=VIPS.within(tx, "pool", keys),
         unreachable=pings.unreachable(tx, pinged),
     )
 
@@ -57,7 +57,7 @@ def read_all(tx: Transaction) -> tuple[PoolTree, ...]:
         whole,
         those=MEMBERS.where(tx, or_(tables.members.c.deleted_rev == 0, drains.DRAINING)),
         monitors=monitors,
-        served=VIPS.where(tx, tables.vips.c.deleted_rev == 0),
+        served=VIPS.where(tx),
         unreachable=pings.unreachable(tx) if any(map(pings.is_watching, monitors.values())) else {},
     )
 
@@ -99,7 +99,7 @@ def apply(tx: Transaction, tree: PoolTree, *, etag: str = "") -> PoolTree:
     _apply_vips(tx, root.name, tree.vips)
     made = read(tx, [root.name])[0]
     living = tuple(member for member in made.members if not member.record.deleted_rev)
-    return dataclasses.replace(made, members=living)
+    return dataclasses.replace(made, members=living, leaving=())
 
 
 def delete(tx: Transaction, name: str, *, etag: str = "") -> Pool:
@@ -165,14 +165,16 @@ def _planted(
         if not member.record.deleted_rev or drains.is_draining(member):
             members_of[pool_of_member(member.name)].append(member)
     vips_of: defaultdict[str, list[Vip]] = defaultdict(list)
+    leaving_from: defaultdict[str, list[Vip]] = defaultdict(list)
     for vip in served:
-        vips_of[vip.pool].append(vip)
+        (leaving_from if vip.record.deleted_rev else vips_of)[vip.pool].append(vip)
     return tuple(
         PoolTree(
             pool=pool,
             members=tuple(members_of.get(pool.name, ())),
             health_monitors=tuple(monitors[name] for name in pool.health_monitors),
             vips=tuple(vips_of.get(pool.name, ())),
+            leaving=tuple(leaving_from.get(pool.name, ())),
             unreachable=unreachable.get(pool.name, frozenset()).intersection(
                 member.name for member in members_of.get(pool.name, ())
             ),

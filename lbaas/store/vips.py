@@ -21,6 +21,8 @@ from lbaas.store.transaction import Transaction
 def create(tx: Transaction, vip: Vip) -> Vip:
     """Stores a new VIP; on a placed pool it gets and holds its address at once.
 
+    That of a VIP of its project which is being deleted too.
+
     Raises:
         InvalidArgument, NotFound (the pool), AlreadyExists (the name; ADDRESS_IN_USE),
         QuotaExceeded, FailedPrecondition (the pool is being deleted; its fleet cannot serve it).
@@ -85,7 +87,10 @@ def update(tx: Transaction, name: str, change: Callable[[Vip], Vip], *, etag: st
 
 
 def delete(tx: Transaction, name: str, *, etag: str = "") -> Vip:
-    """Marks a VIP deleted; it holds its address until every Envoy has let go of it."""
+    """Marks a VIP deleted; it holds its address until every Envoy has let go of it.
+
+    Or until another VIP of its project takes the address over: Envoys are told of both together.
+    """
     vip = VIPS.get(tx, name)
     check_etag(name, vip.record, etag)
     if vip.record.deleted_rev:

@@ -73,7 +73,8 @@ class LoadBalancerServiceServicer:
         """Makes a pool's tree be as given, in one transaction, and gives it. The members and VIPs listed
         are the whole truth: others of this pool are deleted. Monitors that are given are created or
         updated, and never deleted. Objects without a difference are not written. Errors of all objects
-        are given at once, with paths such as `members[2].port`.
+        are given at once, with paths such as `members[2].port`. A VIP may take the address and port of
+        one that is not listed any more: one listener replaces the other, without a gap.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,8 @@ class LoadBalancerServiceStub:
     """Makes a pool's tree be as given, in one transaction, and gives it. The members and VIPs listed
     are the whole truth: others of this pool are deleted. Monitors that are given are created or
     updated, and never deleted. Objects without a difference are not written. Errors of all objects
-    are given at once, with paths such as `members[2].port`.
+    are given at once, with paths such as `members[2].port`. A VIP may take the address and port of
+    one that is not listed any more: one listener replaces the other, without a gap.
     """
     DeleteTree: _grpc.UnaryUnaryMultiCallable[_load_balancer_service_pb2.DeleteTreeRequest, _load_balancer_pb2.LoadBalancer]
     """Deletes a pool with its VIPs and members, in one transaction, and gives them as PENDING_DELETE.
@@ -69,7 +70,8 @@ class LoadBalancerServiceAsyncStub(LoadBalancerServiceStub):
     """Makes a pool's tree be as given, in one transaction, and gives it. The members and VIPs listed
     are the whole truth: others of this pool are deleted. Monitors that are given are created or
     updated, and never deleted. Objects without a difference are not written. Errors of all objects
-    are given at once, with paths such as `members[2].port`.
+    are given at once, with paths such as `members[2].port`. A VIP may take the address and port of
+    one that is not listed any more: one listener replaces the other, without a gap.
     """
     DeleteTree: _aio.UnaryUnaryMultiCallable[_load_balancer_service_pb2.DeleteTreeRequest, _load_balancer_pb2.LoadBalancer]  # type: ignore[assignment]
     """Deletes a pool with its VIPs and members, in one transaction, and gives them as PENDING_DELETE.
@@ -101,7 +103,8 @@ class LoadBalancerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes a pool's tree be as given, in one transaction, and gives it. The members and VIPs listed
         are the whole truth: others of this pool are deleted. Monitors that are given are created or
         updated, and never deleted. Objects without a difference are not written. Errors of all objects
-        are given at once, with paths such as `members[2].port`.
+        are given at once, with paths such as `members[2].port`. A VIP may take the address and port of
+        one that is not listed any more: one listener replaces the other, without a gap.
         """
 
     @_abc_1.abstractmethod

@@ -74,8 +74,10 @@ class VipServiceServicer:
 
     def CreateVip(self, request, context):
         """Creates a VIP on a pool. ALREADY_EXISTS with reason ADDRESS_IN_USE if address and port are
-        taken on the pool's fleet; FAILED_PRECONDITION with reason CAPABILITY_MISSING if the fleet
-        cannot serve it and the pool cannot move; RESOURCE_EXHAUSTED if the quota is used up.
+        taken on the pool's fleet, unless by a VIP of the same project that is being deleted: it gives
+        them to the new one. To replace a VIP without a gap, use Apply. FAILED_PRECONDITION with reason
+        CAPABILITY_MISSING if the fleet cannot serve it and the pool cannot move; RESOURCE_EXHAUSTED if
+        the quota is used up.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +107,8 @@ class VipServiceServicer:
 
     def DeleteVip(self, request, context):
         """Deletes a VIP and gives it as PENDING_DELETE, with the revision to wait for. Once every counted
-        node has confirmed that it is gone, it is NOT_FOUND and its id is free.
+        node has confirmed that it is gone, it is NOT_FOUND and its id is free. Until then its address
+        and port are its own for other projects; a new VIP of its project takes them over at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,8 +36,10 @@ class VipServiceStub:
     def __new__(cls, channel: _aio.Channel) -> VipServiceAsyncStub: ...
     CreateVip: _grpc.UnaryUnaryMultiCallable[_vip_service_pb2.CreateVipRequest, _vip_pb2.Vip]
     """Creates a VIP on a pool. ALREADY_EXISTS with reason ADDRESS_IN_USE if address and port are
-    taken on the pool's fleet; FAILED_PRECONDITION with reason CAPABILITY_MISSING if the fleet
-    cannot serve it and the pool cannot move; RESOURCE_EXHAUSTED if the quota is used up.
+    taken on the pool's fleet, unless by a VIP of the same project that is being deleted: it gives
+    them to the new one. To replace a VIP without a gap, use Apply. FAILED_PRECONDITION with reason
+    CAPABILITY_MISSING if the fleet cannot serve it and the pool cannot move; RESOURCE_EXHAUSTED if
+    the quota is used up.
     """
     GetVip: _grpc.UnaryUnaryMultiCallable[_vip_service_pb2.GetVipRequest, _vip_pb2.Vip]
     """Gives one VIP. NOT_FOUND if there is none, or it is another project's."""
@@ -49,7 +51,8 @@ class VipServiceStub:
     """
     DeleteVip: _grpc.UnaryUnaryMultiCallable[_vip_service_pb2.DeleteVipRequest, _vip_pb2.Vip]
     """Deletes a VIP and gives it as PENDING_DELETE, with the revision to wait for. Once every counted
-    node has confirmed that it is gone, it is NOT_FOUND and its id is free.
+    node has confirmed that it is gone, it is NOT_FOUND and its id is free. Until then its address
+    and port are its own for other projects; a new VIP of its project takes them over at once.
     """
     GetVipStats: _grpc.UnaryUnaryMultiCallable[_vip_service_pb2.GetVipStatsRequest, _vip_pb2.VipStats]
     """Gives the traffic of a VIP, summed over the nodes of its fleet. FAILED_PRECONDITION with
@@ -63,8 +66,10 @@ class VipServiceAsyncStub(VipServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateVip: _aio.UnaryUnaryMultiCallable[_vip_service_pb2.CreateVipRequest, _vip_pb2.Vip]  # type: ignore[assignment]
     """Creates a VIP on a pool. ALREADY_EXISTS with reason ADDRESS_IN_USE if address and port are
-    taken on the pool's fleet; FAILED_PRECONDITION with reason CAPABILITY_MISSING if the fleet
-    cannot serve it and the pool cannot move; RESOURCE_EXHAUSTED if the quota is used up.
+    taken on the pool's fleet, unless by a VIP of the same project that is being deleted: it gives
+    them to the new one. To replace a VIP without a gap, use Apply. FAILED_PRECONDITION with reason
+    CAPABILITY_MISSING if the fleet cannot serve it and the pool cannot move; RESOURCE_EXHAUSTED if
+    the quota is used up.
     """
     GetVip: _aio.UnaryUnaryMultiCallable[_vip_service_pb2.GetVipRequest, _vip_pb2.Vip]  # type: ignore[assignment]
     """Gives one VIP. NOT_FOUND if there is none, or it is another project's."""
@@ -76,7 +81,8 @@ class VipServiceAsyncStub(VipServiceStub):
     """
     DeleteVip: _aio.UnaryUnaryMultiCallable[_vip_service_pb2.DeleteVipRequest, _vip_pb2.Vip]  # type: ignore[assignment]
     """Deletes a VIP and gives it as PENDING_DELETE, with the revision to wait for. Once every counted
-    node has confirmed that it is gone, it is NOT_FOUND and its id is free.
+    node has confirmed that it is gone, it is NOT_FOUND and its id is free. Until then its address
+    and port are its own for other projects; a new VIP of its project takes them over at once.
     """
     GetVipStats: _aio.UnaryUnaryMultiCallable[_vip_service_pb2.GetVipStatsRequest, _vip_pb2.VipStats]  # type: ignore[assignment]
     """Gives the traffic of a VIP, summed over the nodes of its fleet. FAILED_PRECONDITION with
@@ -93,8 +99,10 @@ class VipServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_vip_pb2.Vip, _abc.Awaitable[_vip_pb2.Vip]]:
         """Creates a VIP on a pool. ALREADY_EXISTS with reason ADDRESS_IN_USE if address and port are
-        taken on the pool's fleet; FAILED_PRECONDITION with reason CAPABILITY_MISSING if the fleet
-        cannot serve it and the pool cannot move; RESOURCE_EXHAUSTED if the quota is used up.
+        taken on the pool's fleet, unless by a VIP of the same project that is being deleted: it gives
+        them to the new one. To replace a VIP without a gap, use Apply. FAILED_PRECONDITION with reason
+        CAPABILITY_MISSING if the fleet cannot serve it and the pool cannot move; RESOURCE_EXHAUSTED if
+        the quota is used up.
         """
 
     @_abc_1.abstractmethod
@@ -130,7 +138,8 @@ class VipServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_vip_pb2.Vip, _abc.Awaitable[_vip_pb2.Vip]]:
         """Deletes a VIP and gives it as PENDING_DELETE, with the revision to wait for. Once every counted
-        node has confirmed that it is gone, it is NOT_FOUND and its id is free.
+        node has confirmed that it is gone, it is NOT_FOUND and its id is free. Until then its address
+        and port are its own for other projects; a new VIP of its project takes them over at once.
         """
 
     @_abc_1.abstractmethod

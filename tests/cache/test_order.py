@@ -1,8 +1,11 @@
 """Make before break: what goes before what, what waits, and that nothing else waits with it."""
 
+from collections import Counter
+
 from tests.cache.messages import cluster, endpoints, http_listener, route, tcp_listener
 from tests.cache.peer import Peer, names, tree
 from xds.cache import CLUSTER, ENDPOINT, LISTENER, ROUTE, Key, empty_endpoints
+from xds.cache.channel import CLUSTERS_IN_FLIGHT
 
 
 def settled(*resources, delta=True):
@@ -67,6 +70,19 @@ def test_a_changed_cluster_that_nothing_refers_to_is_emptied_first():
     assert peer.stream.in_step(peer.revision)
 
 
+def test_a_cluster_that_a_serving_route_is_to_lead_to_next_warms_with_its_members():
+    peer = settled(*tree("a"))
+    (clusters,) = peer.set(cluster("b"), endpoints("b", 81), route("a-vip", "b"))
+    assert names(clusters) == ["b"]
+    (real,) = peer.ask(ENDPOINT, subscribe=("b",))
+    # Sent empty first, the cluster would be there before any of its members was checked.
+    assert real.resources[0].version == endpoints("b", 81).version
+    peer.ack(real)
+    assert "waits for Cluster b" in peer.stream.waiting(Key(ROUTE, "a-vip"), peer.now)
+    (routes,) = peer.ack(clusters)
+    assert (routes.type_url, names(routes)) == (ROUTE, ["a-vip"])
+
+
 def test_endpoints_that_a_serving_cluster_shares_are_never_sent_empty():
     peer = settled(*tree("a"))
     responses = peer.set(cluster("a-by-source", shares="a"))
@@ -125,10 +141,9 @@ def test_a_route_goes_to_a_new_cluster_before_the_old_one_goes():
     changes = (cluster("green"), endpoints("green", 1), route("blue-vip", "green"))
     (clusters,) = peer.set(*changes, gone=(cluster("blue"), endpoints("blue", 80)))
     assert kinds([clusters]) == [("Cluster", ["green"], ())]
-    (empty,) = peer.ask(ENDPOINT, subscribe=("green",))
-    (real,) = peer.ack(empty)
-    assert peer.ack(clusters) == []
-    (routes,) = peer.ack(real)
+    (real,) = peer.ask(ENDPOINT, subscribe=("green",))
+    assert peer.ack(real) == []
+    (routes,) = peer.ack(clusters)
     assert routes.type_url == ROUTE
     (removal,) = peer.ack(routes)
     assert removal.removed == ("blue",)
@@ -169,6 +184,56 @@ def test_the_old_listener_goes_when_the_new_one_can_never_come():
     (clusters,) = peer.set(*made, gone=(tcp_listener("old", 1, "static"),))
     (response,) = peer.nack(clusters, "c: no")
     assert (names(response), response.removed) == ([], ("old",))
+
+
+def back(*resources):
+    """A peer whose control plane is another process than the one it holds listener `a-vip` from."""
+    peer = Peer()
+    peer.set(*resources)
+    peer.ask(CLUSTER, initial_versions={"a": cluster("a").version})
+    peer.ask(ENDPOINT, subscribe=("a",), initial_versions={"a": endpoints("a", 80).version})
+    return peer
+
+
+def replacing():
+    return cluster("a"), endpoints("a", 80), tcp_listener("next", 8000, "a")
+
+
+def test_a_listener_of_which_only_the_name_is_known_goes_with_the_one_that_may_replace_it():
+    peer = back(*replacing())
+    responses = peer.ask(LISTENER, initial_versions={"a-vip": "what another process made"})
+    assert kinds(responses) == [("Listene", ["next"], ("a-vip",))]
+
+
+def test_it_stays_while_the_one_that_may_replace_it_waits_and_goes_when_that_is_stuck():
+    peer = back(cluster("a"), endpoints("a", 80), tcp_listener("next", 8000, "b"), cluster("b"))
+    (nothing,) = peer.ask(LISTENER, initial_versions={"a-vip": "what another process made"})
+    assert kinds([nothing]) == [("Listene", [], ())]
+    assert peer.ack(nothing) == []
+    (gone,) = peer.after(5.1)
+    assert kinds([gone]) == [("Listene", [], ("a-vip",))]
+    assert "waits for Cluster b" in peer.stream.waiting(Key(LISTENER, "next"), peer.now)
+
+
+def test_it_goes_at_once_where_nothing_may_replace_it():
+    peer = back(cluster("a"), endpoints("a", 80))
+    responses = peer.ask(LISTENER, initial_versions={"a-vip": "what another process made"})
+    assert kinds(responses) == [("Listene", [], ("a-vip",))]
+
+
+def test_routes_that_nothing_refers_to_are_waited_for_only_where_they_are_asked_for():
+    peer = settled(*tree("a"))
+    assert peer.stream.confirmed(Key(ROUTE, "a-vip"), peer.revision)
+    peer.set(route("old", "a"))
+    assert peer.stream.confirmed(Key(ROUTE, "old"), peer.revision)
+    (routes,) = peer.ask(ROUTE, subscribe=("old",))
+    assert not peer.stream.confirmed(Key(ROUTE, "old"), peer.revision)
+    peer.ack(routes)
+    assert peer.stream.confirmed(Key(ROUTE, "old"), peer.revision)
+    peer.set(route("old", "a", tag=1))
+    assert not peer.stream.confirmed(Key(ROUTE, "old"), peer.revision)
+    peer.ask(ROUTE, unsubscribe=("old",))
+    assert peer.stream.confirmed(Key(ROUTE, "old"), peer.revision)
 
 
 def test_listeners_exchange_their_addresses():
@@ -230,4 +295,26 @@ def test_a_change_costs_its_own_size_whatever_else_there_is():
     assert names(response) == ["t7"]
     assert len(peer.stream.pending) == 1
     peer.ack(response)
+    assert not peer.stream.pending
+
+
+def test_what_is_unanswered_is_bounded_however_much_changes_and_what_is_kept_by_what_is_pending():
+    trees = [tree(f"t{index}", 8000 + index) for index in range(40)]
+    peer = settled(*(one for resources in trees for one in resources))
+    unanswered, kept = [], []
+    for turn in range(1, 60):
+        changed = [cluster(f"t{index}", turn) for index in range(40)]
+        changed += [endpoints(f"t{index}", 80 + turn) for index in range(40)]
+        changed += [http_listener(f"t{i}-vip", 8000 + i, f"t{i}-vip", turn) for i in range(40)]
+        changed += [route(f"t{i}-vip", f"t{i}", tag=turn) for i in range(40)]
+        unanswered += [*peer.set(*changed), *peer.after(1.0)]
+        kept.append(len(peer.stream.pending))
+    many = Counter(one.type_url for one in unanswered)
+    assert many[CLUSTER] <= CLUSTERS_IN_FLIGHT
+    assert (many[LISTENER], many[ROUTE]) == (1, 1)
+    assert many[ENDPOINT] <= CLUSTERS_IN_FLIGHT + 1  # one behind each, and their own
+    assert set(kept) == {4 * 40}
+    while unanswered:
+        unanswered += peer.ack(unanswered.pop(0))
+    assert peer.stream.in_step(peer.revision)
     assert not peer.stream.pending

@@ -93,19 +93,30 @@ def all_cases() -> Iterator[Case]:
 
 def _tree(project: str, given: Mapping[str, object]) -> PoolTree:
     """Builds the tree from short ids; lists are sorted by name, as the store gives them."""
-    unknown = given.keys() - {"pool", "members", "health_monitors", "vips", "unreachable"}
+    unknown = given.keys() - {
+        "pool",
+        "members",
+        "health_monitors",
+        "vips",
+        "leaving",
+        "unreachable",
+    }
     assert not unknown, f"a case has no {unknown}"
     pool = Pool(**_object(given["pool"], f"{project}/pools"))
     members = [Member(**_object(each, f"{pool.name}/members")) for each in given.get("members", ())]
     monitors = [
         HealthMonitor(**_monitor(each, project)) for each in given.get("health_monitors", ())
     ]
-    vips = [Vip(**_vip(each, project, pool)) for each in given.get("vips", ())]
+    vips, leaving = (
+        [Vip(**_vip(each, project, pool)) for each in given.get(which, ())]
+        for which in ("vips", "leaving")
+    )
     return PoolTree(
         pool=pool,
         members=tuple(sorted(members, key=_name)),
         health_monitors=tuple(sorted(monitors, key=_name)),
         vips=tuple(sorted(vips, key=_name)),
+        leaving=tuple(sorted(leaving, key=_name)),
         unreachable=frozenset(
             f"{pool.name}/members/{each}" for each in given.get("unreachable", ())
         ),

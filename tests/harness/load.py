@@ -1,6 +1,7 @@
 """Clients under load that count every failure: no retries, no forgiveness."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Self
@@ -17,6 +18,7 @@ class Load:
     Attributes:
         served: answered with 200, counted by body (the member's name).
         failures: failed requests, counted by why.
+        failed_at: when each of them failed (`time.monotonic()`), and why.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Load:
         self._tasks: list[asyncio.Task[None]] = []
         self.served: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
+        self.failed_at: list[tuple[float, str]] = []
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -94,7 +97,7 @@ class Load:
                             connection = await self._connect(self._address)
                         reply = await connection.request(self._path, close=not keep_alive)
                 except (OSError, EOFError) as error:  # a TimeoutError is an OSError
-                    self.failures[type(error).__name__] += 1
+                    self._failed(type(error).__name__)
                     reply = None
                 else:
                     self._count(reply)
@@ -112,4 +115,8 @@ class Load:
         if reply.status == 200:
             self.served[reply.text] += 1
         else:
-            self.failures[f"{reply.status} {reply.text}"] += 1
+            self._failed(f"{reply.status} {reply.text}")
+
+    def _failed(self, why: str) -> None:
+        self.failures[why] += 1
+        self.failed_at.append((time.monotonic(), why))

@@ -75,7 +75,8 @@ class Member(_Listening):
         checks: requests of Envoy's health checker (by its user agent).
         last_check: the head of the newest of them.
         check_status: what the health checker is answered; traffic gets 200 (FAILING: both 503).
-        delay: how many seconds an answer to traffic takes; checks are answered at once.
+        delay: how many seconds an answer to traffic takes.
+        check_delay: how many an answer to the health checker takes.
     """
 
     def __init__(self, name: str, host: str = "127.0.0.1") -> None:
@@ -85,6 +86,7 @@ class Member(_Listening):
         self.last_check = b""
         self.check_status = 200
         self.delay = 0.0
+        self.check_delay = 0.0
 
     @classmethod
     async def start(
@@ -163,7 +165,8 @@ class _Http(_Tracked):
             # Tests send no bodies; a content-length other than 0 would be read as a request.
             checks = self._member.checks
             if answer := self._member.answer(head):
-                late = self._member.delay if checks == self._member.checks else 0.0
+                traffic = checks == self._member.checks
+                late = self._member.delay if traffic else self._member.check_delay
                 asyncio.get_running_loop().call_later(late, self._write, answer)
 
     def _write(self, answer: bytes) -> None:

@@ -10,6 +10,7 @@ from lbaas.model.enums import FleetKind, HealthMonitorType, LbMethod, Provisioni
 from lbaas.model.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from lbaas.model.status import Progress, status_of
 from lbaas.store import (
+    addresses,
     changes,
     fleets,
     health_monitors,
@@ -27,6 +28,7 @@ LIMITED = dataclasses.replace(
     EVERYTHING, lb_methods=frozenset({LbMethod.ROUND_ROBIN}), health_monitor_types=frozenset()
 )
 OTHER = "fleets/other"
+OTHERS = "projects/zeta/pools/web"
 
 
 def place(store: Store, pool: str = POOL, *, fleet: str = EDGE, reason: str = "fits"):
@@ -102,7 +104,13 @@ async def test_addresses_are_allocated_lowest_first_and_once(store: Store):
 
 
 async def test_an_address_and_port_are_one_vips_until_it_is_purged(store: Store):
-    await store.write(make.placed_pool)
+    def prepare(tx):
+        make.placed_pool(tx)
+        pools.create(tx, make.pool(OTHERS))
+        placements.place(tx, OTHERS, fleet=EDGE, reason="the only one")
+
+    other = make.vip("c", project="zeta", pool=OTHERS, address="10.0.0.3")
+    await store.write(prepare)
     await store.write(lambda tx: vips.create(tx, make.vip("a", address="10.0.0.3")))
     await store.write(lambda tx: vips.create(tx, make.vip("b", address="10.0.0.3", port=443)))
     with pytest.raises(AlreadyExists) as refused:
@@ -110,11 +118,33 @@ async def test_an_address_and_port_are_one_vips_until_it_is_purged(store: Store)
     assert refused.value.reason == "ADDRESS_IN_USE"
     name = make.vip("a").name
     await store.write(lambda tx: vips.delete(tx, name))
-    with pytest.raises(AlreadyExists):
-        await store.write(lambda tx: vips.create(tx, make.vip("c", address="10.0.0.3")))
+    with pytest.raises(AlreadyExists) as refused:
+        await store.write(lambda tx: vips.create(tx, other))
+    assert refused.value.reason == "ADDRESS_IN_USE"
     await store.write(lambda tx: verdicts.record(tx, live={}, gone=[name]))
-    await store.write(lambda tx: vips.create(tx, make.vip("c", address="10.0.0.3")))
+    await store.write(lambda tx: vips.create(tx, other))
     await store.write(lambda tx: vips.create(tx, make.vip("a", address="10.0.0.2")))
+
+
+async def test_a_vip_takes_over_the_address_of_one_of_its_project_that_is_being_deleted(
+    store: Store,
+):
+    def prepare(tx):
+        make.placed_pool(tx)
+        vips.create(tx, make.vip("a", address="10.0.0.3"))
+        vips.delete(tx, make.vip("a").name)
+        return vips.create(tx, make.vip("b", address="10.0.0.3"))
+
+    heir = await store.write(prepare)
+    assert (heir.address, heir.address_in_use_by) == ("10.0.0.3", "")
+    # What was deleted holds nothing any more, so its end frees nothing.
+    name = make.vip("a").name
+    assert await store.read(lambda tx: addresses.held_on(tx, [name])) == frozenset()
+    await store.write(lambda tx: verdicts.record(tx, live={}, gone=[name]))
+    assert await store.read(lambda tx: addresses.held_on(tx, [heir.name])) == {EDGE}
+    with pytest.raises(AlreadyExists) as refused:
+        await store.write(lambda tx: vips.create(tx, make.vip("c", address="10.0.0.3")))
+    assert refused.value.reason == "ADDRESS_IN_USE"
 
 
 async def test_a_clash_at_placement_marks_the_vip_and_a_purge_heals_it(store: Store):

@@ -89,6 +89,24 @@ async def test_what_apply_lists_is_the_whole_truth(store: Store):
         await apply(store, tree(), etag=before.pool.record.etag)
 
 
+async def test_apply_gives_the_address_of_a_vip_it_drops_to_one_that_it_brings(store: Store):
+    def prepare(tx):
+        make.placed_pool(tx)
+        return trees.apply(tx, tree(vips=(make.vip("a", address="10.0.0.3"),)))
+
+    await store.write(prepare)
+    after = await apply(store, tree(vips=(make.vip("b", address="10.0.0.3"),)))
+    assert [(vip.name[-1], vip.address) for vip in after.vips] == [("b", "10.0.0.3")]
+    assert after.leaving == ()
+    # The one that goes is rendered with its pool until it is gone.
+    (whole,) = await store.read(trees.read_all)
+    assert [vip.name for vip in whole.leaving] == [make.vip("a").name]
+    assert await store.read(lambda tx: trees.read(tx, [POOL])) == (whole,)
+    await store.write(lambda tx: verdicts.record(tx, live={}, gone=[make.vip("a").name]))
+    (whole,) = await store.read(trees.read_all)
+    assert (whole.leaving, [vip.name[-1] for vip in whole.vips]) == ((), ["b"])
+
+
 async def test_apply_says_all_that_is_wrong_and_stores_nothing(store: Store):
     bad = tree(
         members=(make.member(1, port=0), make.member(2, weight=999)),

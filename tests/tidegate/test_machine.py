@@ -157,6 +157,23 @@ class Machine(RuleBasedStateMachine):
         vip = make.vip(f"v{number}").name
         self.write(lambda tx: vips.update(tx, vip, _with(pool=NAMES[of])))
 
+    @rule(number=FEW)
+    def replace(self, number):
+        """Another VIP takes a VIP's address, in one transaction."""
+
+        def swap(tx: Transaction) -> None:
+            names = make.vip(f"v{number}").name, make.vip(f"r{number}").name
+            found = [vip for name in names if (vip := VIPS.find(tx, name)) is not None]
+            if len(found) != 1:
+                return
+            (old,) = found
+            new = next(name for name in names if name != old.name)
+            vips.delete(tx, old.name)
+            heir = make.vip("any", pool=old.pool, address=old.address)
+            vips.create(tx, dataclasses.replace(heir, name=new))
+
+        self.write(swap)
+
     @rule(number=FEW, of=FEW)
     def move(self, number, of):
         name = make.member(number, pool=NAMES[1 - of]).name

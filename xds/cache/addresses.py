@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from xds.cache.cursor import Pending
-from xds.cache.needs import excused
+from xds.cache.needs import excused, unknown
 from xds.cache.resource import Resource
 from xds.cache.state import State
-from xds.cache.types import ADDRESS, Key
+from xds.cache.types import ADDRESS, LISTENER, Key
 
 
 def address_taken(state: State, key: Key, address: Key) -> Key | None:
@@ -39,9 +39,18 @@ def leaving_with(state: State, listener: Resource) -> list[Key]:
 
     Adding first is refused by Envoy (duplicate address), removing first leaves a gap in which
     connections are refused (156 of 1141, measured). Of two that exchange their addresses one has
-    to leave first; it comes back with its new address.
+    to leave first; it comes back with its new address. A new listener may take the address of one
+    of which no more than the name is known: all of those that are to go leave with it.
     """
     leaving = []
+    if state.cursor.states(listener.key) == (None,):
+        leaving += [
+            holder
+            for holder in unknown(state, LISTENER)
+            if state.cursor.base.get(holder) is None
+            and holder not in state.strays
+            and not state.cursor.pending[holder].underway(None)
+        ]
     for target in listener.references:
         if target.type_url != ADDRESS:
             continue
@@ -68,3 +77,15 @@ def successor(state: State, pending: Pending) -> Key | None:
                 if other in state.waits and not excused(state, other):
                     return other
     return None
+
+
+def may_be_succeeded(state: State, pending: Pending) -> bool:
+    """Whether a new listener waits that may take over the address of one that is not known."""
+    if all(held is None or held.known for held in pending.states):
+        return False
+    return any(
+        other.type_url == LISTENER
+        and state.cursor.states(other) == (None,)
+        and not excused(state, other)
+        for other in state.waits
+    )

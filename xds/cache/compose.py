@@ -10,7 +10,7 @@ from xds.cache.addresses import leaving_with
 from xds.cache.channel import MOST_IN_FLIGHT, Channel, Flight, Queue
 from xds.cache.full_set import full_set, would_lose
 from xds.cache.gates import Verdict, step
-from xds.cache.needs import surely_unused
+from xds.cache.needs import awaited, surely_unused
 from xds.cache.resource import Resource, empty_runtime
 from xds.cache.snapshot import total
 from xds.cache.state import State
@@ -261,7 +261,10 @@ class Composer:
                 continue
             state.behind.add(target.name)
             # Clusters may share endpoints: empty for the new one is empty for that which serves.
-            unused = all(surely_unused(state, user) for user in state.cursor.users(target))
+            unused = all(
+                surely_unused(state, user) and not awaited(state, user)
+                for user in state.cursor.users(target)
+            )
             if not unused or state.cursor.base.get(target) is None:
                 state.placeholders.discard(target.name)
             else:

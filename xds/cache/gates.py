@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from xds.cache.addresses import address_taken, leaving_with, successor
+from xds.cache.addresses import address_taken, leaving_with, may_be_succeeded, successor
 from xds.cache.cursor import Pending
 from xds.cache.needs import (
     USERS,
@@ -206,8 +206,7 @@ def _removal(state: State, key: Key, pending: Pending, now: float, *, again: boo
     if key in state.strays:
         return NOTHING
     if key.type_url == LISTENER:
-        heir = successor(state, pending)
-        return Step(Verdict.SEND, None) if heir is None else Step(Verdict.WAIT, on=heir)
+        return _listener_removal(state, pending, now)
     settled_at = state.asked_at + SETTLING
     for user in state.cursor.users(key):
         if state.cursor.opened(user.type_url):
@@ -219,4 +218,14 @@ def _removal(state: State, key: Key, pending: Pending, now: float, *, again: boo
     for user_type in USERS.get(key.type_url, ()):
         for user in unknown(state, user_type):
             return Step(Verdict.WAIT, on=user)
+    return Step(Verdict.SEND, None)
+
+
+def _listener_removal(state: State, pending: Pending, now: float) -> Step:
+    heir = successor(state, pending)
+    if heir is not None:
+        return Step(Verdict.WAIT, on=heir)
+    settled_at = state.asked_at + SETTLING
+    if now < settled_at and may_be_succeeded(state, pending):
+        return Step(Verdict.LATER, at=settled_at)
     return Step(Verdict.SEND, None)

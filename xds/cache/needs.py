@@ -104,6 +104,17 @@ def surely_unused(state: State, cluster: Key) -> bool:
     )
 
 
+def awaited(state: State, cluster: Key) -> bool:
+    """Whether a listener or route that the client holds is to lead to a cluster next.
+
+    That serves already: its cluster has to be warm, with its members checked, before it changes.
+    """
+    return any(
+        user.type_url in (LISTENER, ROUTE) and state.cursor.states(user) != (None,)
+        for user in state.cursor.base.users(cluster)
+    )
+
+
 def may_be_used(state: State, type_url: str) -> bool:
     """Whether a type that could name this one may still be asked for by a client that is back."""
     return any(

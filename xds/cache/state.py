@@ -97,6 +97,13 @@ class State:
         channel = self.channels.get(key.type_url)
         return channel is not None and channel.subscription.covers(key.name)
 
+    def unneeded(self, key: Key) -> bool:
+        """Whether nobody asks for a wanted name: the client does not, nor what else is wanted."""
+        base = self.cursor.base
+        if key.type_url not in (ROUTE, ENDPOINT) or base.get(key) is None:
+            return False
+        return not self.covers(key) and not any(base.users(key))
+
     def refused(self, key: Key) -> Rejection | None:
         """Gives the rejection of what is wanted now, if this node refused exactly that."""
         rejection = self.rejected.get(key)

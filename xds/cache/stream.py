@@ -178,11 +178,11 @@ class NodeStream:
             return (
                 (state.complete or key.name not in self._cache.buried(self.fleet, key.type_url))
                 and state.certain_of(key.type_url)
-                and state.cursor.base.get(key) is None
+                and (state.cursor.base.get(key) is None or state.unneeded(key))
                 and state.cursor.states(key) == (None,)
             )
         pending = state.cursor.pending.get(key)
-        return pending is None or pending.since > revision
+        return pending is None or pending.since > revision or state.unneeded(key)
 
     def holds(self, key: Key) -> tuple[Resource | None, ...]:
         """Gives the versions of a resource that the node may hold, None standing for nothing.

@@ -17,7 +17,7 @@ from xds.translate.listener import build_listener
 from xds.translate.persistence import is_cookie
 from xds.translate.route import build_route
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 """Moves with every change of what is rendered: the same revision and translator give the same
 resources everywhere."""
 
@@ -59,6 +59,14 @@ def _messages(tree: PoolTree, fleet: Fleet) -> Iterator[tuple[Message, frozenset
             # A member is there when its sessions are, and gone when it is in no map either.
             mapped = serving if is_cookie(vip.session_persistence) else ()
             yield route, frozenset({vip.name, *(member.name for member in mapped)})
+    for vip in tree.leaving:
+        # Envoy serves the connections of a listener that is gone until it has drained, by routes
+        # that it goes on following: without a cluster they led to 503.
+        if vip.protocol is Protocol.HTTP and listens(vip):
+            serving = tuple(rendered(pool, tree.members))
+            hashed = pool.lb_method is LbMethod.SOURCE_IP
+            route = build_route(vip, serving, cluster=pool.name, hashed=hashed)
+            yield route, frozenset({vip.name})
 
 
 def _is_envoys(monitor: HealthMonitor) -> bool:
