@@ -66,7 +66,7 @@ async def test_rule_61_a_storm_is_admitted_in_turn_and_nobody_is_lost(cache, wir
 @pytest.mark.parametrize("wire", ADS, ids=str)
 async def test_rule_61_first_answers_are_written_to_so_many_at_a_time(cache, wire):
     cache.publish("fleet", [large(CDS, "a", 30 << 20)])
-    options = ServerOptions(first_answers=1, write_stall=30)
+    options = ServerOptions(first_answers=1, first_answer_hold=30, write_stall=30)
     async with (
         await serve(cache, "127.0.0.1:0", options=options) as server,
         Node(server, wire, name="first") as first,

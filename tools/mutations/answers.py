@@ -62,10 +62,10 @@ MUTATIONS = (
         breaks="an ACK is answered, if only with nothing",
         file=_CORE,
         old="""\
-            answers.accepted(self._state, channel, flight)
+            answers.accepted(self._state, channel, flight, self._refusal)
 """,
         new="""\
-            answers.accepted(self._state, channel, flight)
+            answers.accepted(self._state, channel, flight, self._refusal)
             channel.owed = True
 """,
     ),
@@ -94,12 +94,8 @@ MUTATIONS = (
         rule=16,
         breaks="a name once refused is refused in every version",
         file="xds/cache/state.py",
-        old="""\
-        return rejection if rejection.version == (wanted.version if wanted else "") else None
-""",
-        new="""\
-        return rejection if wanted else None
-""",
+        old="""if rejection.version != (wanted.version if wanted else ""):""",
+        new="if wanted is None:",
     ),
     Mutation(
         rule=17,

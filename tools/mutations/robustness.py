@@ -11,9 +11,11 @@ MUTATIONS = (
         breaks="a client is sent every change, though it answers none",
         file="xds/cache/channel.py",
         old="""\
+        if self.type_url != CLUSTER or len(self.flights) >= MOST_IN_FLIGHT:
             return float("inf")
 """,
         new="""\
+        if self.type_url != CLUSTER or len(self.flights) >= MOST_IN_FLIGHT:
             return 0.0
 """,
     ),
@@ -21,39 +23,35 @@ MUTATIONS = (
         rule=61,
         breaks="all first answers are written at once",
         file=_STREAM,
-        old="                async with self._admission:\n",
-        new="                if True:\n",
+        old="            elif self._place.its_turn:\n",
+        new="            elif True:\n",
     ),
     Mutation(
         rule=62,
         breaks="a stream that ended stays in the cache",
         file=_STREAM,
-        old="""\
-            reading.cancel()
-            self._cache.disconnect(core)
-""",
-        new="""\
-            reading.cancel()
-""",
+        old="                self._cache.disconnect(self.core)\n",
+        new="                pass\n",
     ),
     Mutation(
         rule=63,
         breaks="a node's new stream puts an end to the service of its old one",
         file="xds/cache/cache.py",
         old="""\
-        state.streams.append(stream)
+        state.streams[stream] = None
 """,
         new="""\
-        state.streams[:] = [one for one in state.streams if one.node.id != node.id]
-        state.streams.append(stream)
+        for one in [one for one in state.streams if one.node.id == node.id]:
+            del state.streams[one]
+        state.streams[stream] = None
 """,
     ),
     Mutation(
         rule=64,
         breaks="a server that stops ends its streams as if all were well",
         file=_SERVER,
-        old="stream.end(grpc.StatusCode.UNAVAILABLE, reason)",
-        new="stream.end(grpc.StatusCode.OK, reason)",
+        old="stream.end, grpc.StatusCode.UNAVAILABLE, reason",
+        new="stream.end, grpc.StatusCode.OK, reason",
     ),
     Mutation(
         rule=65,
