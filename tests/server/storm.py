@@ -15,8 +15,9 @@ import grpc
 from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
-from tests.harness.ads_client import _ADS, CDS, EDS, LDS, RDS
+from tests.harness.ads_client import CDS, EDS, LDS, RDS
 
+METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 FOLLOWS = {CDS: EDS, LDS: RDS}
 
 
@@ -77,7 +78,7 @@ async def main(port: int, streams: int, connections: int, prefix: str, name: str
     await asyncio.gather(*(channel.channel_ready() for channel in channels))
     methods = [
         channel.stream_stream(
-            _ADS + "DeltaAggregatedResources",
+            METHOD,
             request_serializer=DeltaDiscoveryRequest.SerializeToString,
             response_deserializer=DeltaDiscoveryResponse.FromString,
         )
