@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-host test-soak check generate golden bench run
+.PHONY: help setup demo test test-host test-soak mutants check generate golden bench run
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test-host: setup ## what needs a host's privileges: namespaces, ICMP, containers
 
 test-soak: setup ## minutes of changes under load, with and without a control plane that is killed
 	$(BIN)/python -m pytest tests/soak -s
+
+mutants: setup ## break the xDS server once for each rule it keeps: each must be seen by the rule's test
+	$(BIN)/python -m tools.mutants
 
 generate: setup ## lbaas/v1 from protos/
 	$(BIN)/buf format --write protos

@@ -8,6 +8,7 @@ from typing import Final
 
 from lbaas.v1.agent_service_pb2 import (
     AgentReport,
+    ClusterEvidence,
     MemberObservation,
     PingVerdict,
     TrafficSample,
@@ -27,6 +28,7 @@ class Findings:
         self._running = False
         self._start: datetime | None = None
         self._warming: tuple[str, ...] = ()
+        self._evidence: ClusterEvidence | None = None
         self._members: dict[str, MemberObservation] = {}
         self._pings: dict[tuple[str, str], PingVerdict] = {}
         self._traffic: dict[str, TrafficSample] = {}
@@ -49,6 +51,11 @@ class Findings:
         if found != self._warming:
             self._warming = found
             self._changed.set()
+
+    def evidence(self, found: ClusterEvidence) -> None:
+        """Takes what the Envoy has of the clusters that were asked for; it is told once."""
+        self._evidence = found
+        self._changed.set()
 
     def members(
         self, found: Mapping[str, MemberObservation], *, wanted: Container[str] = ()
@@ -108,6 +115,8 @@ class Findings:
 
         One report as a rule; several where there is more than fits into one.
         """
+        # A new stream has asked nothing yet.
+        evidence, self._evidence = None if whole else self._evidence, None
         traffic = sorted(self._traffic if whole else self._new_traffic)
         whole = whole or self._lost
         members = sorted(self._members if whole else self._new_members)
@@ -121,7 +130,10 @@ class Findings:
             *(self._traffic[name] for name in traffic),
         ]
         rest = iter(entries)
-        yield self._report(islice(rest, MOST_IN_A_REPORT), whole=whole)
+        first = self._report(islice(rest, MOST_IN_A_REPORT), whole=whole)
+        if evidence is not None:
+            first.evidence.CopyFrom(evidence)
+        yield first
         while more := tuple(islice(rest, MOST_IN_A_REPORT)):
             yield self._report(more, whole=False)
 

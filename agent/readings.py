@@ -146,6 +146,17 @@ def warming_clusters(payload: bytes) -> Iterator[str]:
         yield entry["cluster"]["name"]
 
 
+def cluster_versions(payload: bytes) -> dict[str, str]:
+    """Reads `/config_dump?resource=dynamic_active_clusters`, or warming ones: name and version.
+
+    Of one whose update warms, the active ones have the old version and the warming ones the new.
+    """
+    return {
+        entry["cluster"]["name"]: entry.get("version_info", "")
+        for entry in json.loads(payload).get("configs", ())
+    }
+
+
 def listeners_wait(payload: bytes) -> bool:
     """Reads `/init_dump?mask=listener`: whether any listener waits for something."""
     return bool(json.loads(payload).get("unready_targets_dumps"))

@@ -11,6 +11,7 @@ import structlog
 from agent.admin import Admin
 from agent.diagnose import cause
 from agent.driver import Driver
+from agent.evidence import EvidenceReader
 from agent.findings import Findings
 from agent.ping import Pinger
 from agent.session import ChannelFactory, Session, insecure_channel
@@ -70,8 +71,13 @@ async def run(options: Options) -> None:
     pinger = Pinger(findings.ping)
     admin = Admin(options.driver.admin)
     watch = EnvoyWatch(admin, findings, diagnose=cause)
+    evidence = EvidenceReader(admin, findings.evidence)
 
     def take(spec: AgentSpec) -> None:
+        if spec.HasField("evidence"):
+            evidence.ask(spec.evidence)
+            if not (spec.whole or spec.pools or spec.removed_pools):
+                return
         pools = watch.apply(spec)
         pinger.watch(pools)
         findings.keep_pings((one.member, one.health_monitor) for one in pinger.verdicts())
@@ -92,6 +98,7 @@ async def run(options: Options) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_for_ever("session", session.run))
             tasks.create_task(_for_ever("watch", watch.run))
+            tasks.create_task(_for_ever("evidence", evidence.run))
             # In the group's body: while a cancelled supervisor drains, the others go on.
             await supervisor.run(leave_running=options.leave_running)
     finally:

@@ -164,4 +164,4 @@ async def _vips(client: Client, backends: Sequence[Member]) -> dict[Kind, int]:
 
 
 def _figure(what: str, value: float) -> Figure:
-    return Figure(what=what, value=value, unit="us", budget="-", floor="-", samples=ROUNDS)
+    return Figure(what=what, value=value, unit="us", samples=ROUNDS)

@@ -19,7 +19,7 @@ from lbaas.model.names import HEALTH_MONITOR
 from lbaas.model.objects import Rejection, Tombstone
 from lbaas.store.store import Store
 from tidegate.impact import Impact
-from tidegate.nodes import NodeRegister, TrackedNode, node_id
+from tidegate.nodes import NodeRegister, TrackedNode, node_id, node_name
 from tidegate.outbox import Outbox, store_verdicts
 from tidegate.refusals import Refusals
 from tidegate.remains import Remains
@@ -218,6 +218,10 @@ class Feedback:
     def opened(self, stream: NodeStream) -> None:
         """Takes that a node connected."""
         snapshot = self._cache.snapshot(stream.fleet)
+        known = self._nodes.find(node_name(stream.fleet, stream.node.id))
+        if known is not None and known.envoy_version not in ("", stream.node.version):
+            # What one release of Envoy refuses another one may take: it is tried again.
+            self._refusals.forget_nodes({(f"fleets/{stream.fleet}", stream.node.id)})
         tracked = self._nodes.opened(stream, snapshot.revision if snapshot else 0)
         log.info("node connected", node=tracked.name, envoy=tracked.envoy_version)
         self.save(tracked)
@@ -245,7 +249,9 @@ class Feedback:
         """Takes that a node runs the wanted version of these resources."""
         self._hear(stream)
         for key in keys:
-            self._refusals.confirmed(stream.fleet, stream.node.id, key)
+            # It may have confirmed an older version than the one that is refused.
+            if stream.confirmed(key, stream.revision):
+                self._refusals.confirmed(stream.fleet, stream.node.id, key)
             self._evaluate_at(Place(stream.fleet, key))
 
     def rejected(self, stream: NodeStream, refused: RejectedVersion) -> None:

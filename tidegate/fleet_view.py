@@ -111,6 +111,10 @@ class StreamsFleetView:
             )
         if not missing:
             return None
+        for node, place in missing:
+            # A node that is slow is not the reason where one refuses what this needs.
+            if (blocked := self._blocked(node, place)) is not None:
+                return blocked
         # Clusters before endpoints, listeners, routes: what waits for them is no reason.
         held = [each for each in missing if self._held(*each)]
         node, place = min(held or missing, key=lambda each: (each[0].name, each[1].key))
@@ -131,6 +135,22 @@ class StreamsFleetView:
             fleet=f"fleets/{node.fleet}",
             node=node.name,
             resource=place.key.name,
+        )
+
+    def _blocked(self, node: TrackedNode, place: Place) -> StatusDetail | None:
+        """Gives what a node refuses of another object, without which this one cannot be there."""
+        key = node.stream and node.stream.blocked_by(place.key)
+        if not key:
+            return None
+        refused = self._feedback.rejection(node, key)
+        kind = key.type_url.rpartition(".")[2]
+        return StatusDetail(
+            reason="BLOCKED_BY",
+            message=f"{place.key.name} waits for {kind} {key.name}, which the node refuses"
+            + (f": {refused.message}" if refused else ""),
+            fleet=f"fleets/{node.fleet}",
+            node=node.name,
+            resource=key.name,
         )
 
     def _held(self, node: TrackedNode, place: Place) -> bool:

@@ -181,6 +181,8 @@ def _touched(
     deleted has to go from the fleet that the pool leaves, or left, as well.
     """
     touched: dict[str, set[Place]] = {}
+    # Once: at a start with 10,000 pools that no node has confirmed, both are 110,000 names.
+    either = living | deleted
     for move in moves:
         home = move.new and move.new.home
         for rendering in (move.old, move.new):
@@ -191,7 +193,7 @@ def _touched(
                 changed = place.key in published.get(place.fleet, {})
                 if not (view.whole or changed or comes_home):
                     continue
-                mattering = living | deleted if place.fleet == home else deleted
+                mattering = either if place.fleet == home else deleted
                 mine = mattering & rendered.objects or mattering & {rendering.pool}
                 for name in mine:
                     touched.setdefault(name, set()).add(place)

@@ -13,6 +13,7 @@ from lbaas.model.reports import (
     AgentHello,
     AgentReport,
     AgentSpec,
+    Evidence,
     MemberObservation,
     MemberState,
     PingVerdict,
@@ -78,6 +79,7 @@ def read_report(message: agent_service_pb2.AgentReport, reading: Reading) -> Age
             for index, each in enumerate(message.traffic)
         ),
         warming=tuple(message.warming),
+        evidence=_read_evidence(message.evidence) if message.HasField("evidence") else None,
     )
 
 
@@ -87,6 +89,9 @@ def write_spec(spec: AgentSpec) -> Iterator[agent_service_pb2.AgentSpec]:
     Of a whole spec the first message alone says so: the others add to it.
     """
     message = agent_service_pb2.AgentSpec(whole=spec.whole, removed_pools=spec.removed)
+    if spec.evidence is not None:
+        message.evidence.ask = spec.evidence.ask
+        message.evidence.clusters.extend(spec.evidence.clusters)
     size = message.ByteSize()
     for pool in spec.pools:
         part = _write_pool(pool)
@@ -96,6 +101,11 @@ def write_spec(spec: AgentSpec) -> Iterator[agent_service_pb2.AgentSpec]:
             message, size = agent_service_pb2.AgentSpec(), part.ByteSize()
         message.pools.append(part)
     yield message
+
+
+def _read_evidence(message: agent_service_pb2.ClusterEvidence) -> Evidence:
+    active, warming = dict(message.active), dict(message.warming)
+    return Evidence(ask=message.ask, active=active, warming=warming)
 
 
 def _read_observation(

@@ -1,6 +1,7 @@
 """What agents report of their nodes, and what they are told to watch, as immutable values."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -102,12 +103,32 @@ class TrafficSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRequest:
+    """Asks what an Envoy has of clusters, by name. `ask` tells it from other requests."""
+
+    ask: int
+    clusters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What an Envoy has of the clusters of the request `ask`, each with the version it was sent in.
+
+    `active` are those that it uses, `warming` those in a version that it does not use yet.
+    """
+
+    ask: int
+    active: Mapping[str, str]
+    warming: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentReport:
     """A batch from one agent. What is not named in it is as it was in the report before.
 
     `envoy_start` is when the Envoy started that `traffic` is of (exact to a second). `whole`: the
     observations and pings are all there are; what is not named is not known.
-    `warming` replaces what was said before.
+    `warming` replaces what was said before. `evidence` answers the spec's.
     """
 
     time: datetime
@@ -118,6 +139,7 @@ class AgentReport:
     pings: tuple[PingVerdict, ...] = ()
     traffic: tuple[TrafficSample, ...] = ()
     warming: tuple[str, ...] = ()
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +167,12 @@ class PoolSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSpec:
-    """What changed for an agent; `whole`: it is everything, forget what is not named."""
+    """What changed for an agent; `whole`: it is everything, forget what is not named.
+
+    `evidence` is to be answered at once, and replaces what was asked before.
+    """
 
     whole: bool = False
     pools: tuple[PoolSpec, ...] = ()
     removed: tuple[str, ...] = ()
+    evidence: EvidenceRequest | None = None

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from lbaas.v1 import health_monitor_pb2 as lbaas_dot_v1_dot_health__monitor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clbaas/v1/agent_service.proto\x12\x08lbaas.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dlbaas/v1/health_monitor.proto\"h\n\x0e\x43onnectRequest\x12)\n\x05hello\x18\x01 \x01(\x0b\x32\x14.lbaas.v1.AgentHelloB\x04\xe2\x41\x01\x01\x12+\n\x06report\x18\x02 \x01(\x0b\x32\x15.lbaas.v1.AgentReportB\x04\xe2\x41\x01\x01\"\x85\x01\n\nAgentHello\x12.\n\x04node\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17lbaas.tidegate.dev/Node\x12\x15\n\x07version\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x64river\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cping_refusal\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"\xd2\x02\n\x0b\x41gentReport\x12.\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x1b\n\renvoy_running\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x02\x12:\n\x10\x65nvoy_start_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x13\n\x05whole\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x32\n\x07members\x18\x05 \x03(\x0b\x32\x1b.lbaas.v1.MemberObservationB\x04\xe2\x41\x01\x01\x12*\n\x05pings\x18\x06 \x03(\x0b\x32\x15.lbaas.v1.PingVerdictB\x04\xe2\x41\x01\x01\x12.\n\x07traffic\x18\x07 \x03(\x0b\x32\x17.lbaas.v1.TrafficSampleB\x04\xe2\x41\x01\x01\x12\x15\n\x07warming\x18\x08 \x03(\tB\x04\xe2\x41\x01\x01\"J\n\x0bMemberState\";\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x06\n\x02UP\x10\x01\x12\x08\n\x04\x44OWN\x10\x02\x12\x0b\n\x07PENDING\x10\x03\"\xe6\x01\n\x11MemberObservation\x12.\n\x06member\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19lbaas.tidegate.dev/Member\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.lbaas.v1.MemberState.Code\x12=\n\x0ehealth_monitor\x18\x03 \x01(\tB%\xfa\x41\"\n lbaas.tidegate.dev/HealthMonitor\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc1\x01\n\x0bPingVerdict\x12.\n\x06member\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19lbaas.tidegate.dev/Member\x12=\n\x0ehealth_monitor\x18\x02 \x01(\tB%\xfa\x41\"\n lbaas.tidegate.dev/HealthMonitor\x12\n\n\x02up\x18\x03 \x01(\x08\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb8\x01\n\rTrafficSample\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x62ytes_in\x18\x02 \x01(\x03\x12\x11\n\tbytes_out\x18\x03 \x01(\x03\x12\x1a\n\x12\x61\x63tive_connections\x18\x04 \x01(\x03\x12\x19\n\x11total_connections\x18\x05 \x01(\x03\x12\x10\n\x08requests\x18\x06 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\x07 \x01(\x03\x12\x1b\n\x13refused_connections\x18\x08 \x01(\x03\"r\n\tAgentSpec\x12\r\n\x05whole\x18\x01 \x01(\x08\x12!\n\x05pools\x18\x02 \x03(\x0b\x32\x12.lbaas.v1.PoolSpec\x12\x33\n\rremoved_pools\x18\x03 \x03(\tB\x1c\xfa\x41\x19\n\x17lbaas.tidegate.dev/Pool\"\xcf\x01\n\x08PoolSpec\x12*\n\x04pool\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17lbaas.tidegate.dev/Pool\x12\x10\n\x08\x63lusters\x18\x02 \x03(\t\x12(\n\x07members\x18\x03 \x03(\x0b\x32\x17.lbaas.v1.MemberAddress\x12\x30\n\x0fhealth_monitors\x18\x04 \x03(\x0b\x32\x17.lbaas.v1.HealthMonitor\x12)\n\x04vips\x18\x05 \x03(\tB\x1b\xfa\x41\x18\n\x16lbaas.tidegate.dev/Vip\"^\n\rMemberAddress\x12.\n\x06member\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19lbaas.tidegate.dev/Member\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\x32L\n\x0c\x41gentService\x12<\n\x07\x43onnect\x12\x18.lbaas.v1.ConnectRequest\x1a\x13.lbaas.v1.AgentSpec(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clbaas/v1/agent_service.proto\x12\x08lbaas.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dlbaas/v1/health_monitor.proto\"h\n\x0e\x43onnectRequest\x12)\n\x05hello\x18\x01 \x01(\x0b\x32\x14.lbaas.v1.AgentHelloB\x04\xe2\x41\x01\x01\x12+\n\x06report\x18\x02 \x01(\x0b\x32\x15.lbaas.v1.AgentReportB\x04\xe2\x41\x01\x01\"\x85\x01\n\nAgentHello\x12.\n\x04node\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17lbaas.tidegate.dev/Node\x12\x15\n\x07version\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x64river\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cping_refusal\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"\x85\x03\n\x0b\x41gentReport\x12.\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x1b\n\renvoy_running\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x02\x12:\n\x10\x65nvoy_start_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x13\n\x05whole\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x32\n\x07members\x18\x05 \x03(\x0b\x32\x1b.lbaas.v1.MemberObservationB\x04\xe2\x41\x01\x01\x12*\n\x05pings\x18\x06 \x03(\x0b\x32\x15.lbaas.v1.PingVerdictB\x04\xe2\x41\x01\x01\x12.\n\x07traffic\x18\x07 \x03(\x0b\x32\x17.lbaas.v1.TrafficSampleB\x04\xe2\x41\x01\x01\x12\x15\n\x07warming\x18\x08 \x03(\tB\x04\xe2\x41\x01\x01\x12\x31\n\x08\x65vidence\x18\t \x01(\x0b\x32\x19.lbaas.v1.ClusterEvidenceB\x04\xe2\x41\x01\x01\"\xed\x01\n\x0f\x43lusterEvidence\x12\x0b\n\x03\x61sk\x18\x01 \x01(\x03\x12\x35\n\x06\x61\x63tive\x18\x02 \x03(\x0b\x32%.lbaas.v1.ClusterEvidence.ActiveEntry\x12\x37\n\x07warming\x18\x03 \x03(\x0b\x32&.lbaas.v1.ClusterEvidence.WarmingEntry\x1a-\n\x0b\x41\x63tiveEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cWarmingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"J\n\x0bMemberState\";\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x06\n\x02UP\x10\x01\x12\x08\n\x04\x44OWN\x10\x02\x12\x0b\n\x07PENDING\x10\x03\"\xe6\x01\n\x11MemberObservation\x12.\n\x06member\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19lbaas.tidegate.dev/Member\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.lbaas.v1.MemberState.Code\x12=\n\x0ehealth_monitor\x18\x03 \x01(\tB%\xfa\x41\"\n lbaas.tidegate.dev/HealthMonitor\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc1\x01\n\x0bPingVerdict\x12.\n\x06member\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19lbaas.tidegate.dev/Member\x12=\n\x0ehealth_monitor\x18\x02 \x01(\tB%\xfa\x41\"\n lbaas.tidegate.dev/HealthMonitor\x12\n\n\x02up\x18\x03 \x01(\x08\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb8\x01\n\rTrafficSample\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x62ytes_in\x18\x02 \x01(\x03\x12\x11\n\tbytes_out\x18\x03 \x01(\x03\x12\x1a\n\x12\x61\x63tive_connections\x18\x04 \x01(\x03\x12\x19\n\x11total_connections\x18\x05 \x01(\x03\x12\x10\n\x08requests\x18\x06 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\x07 \x01(\x03\x12\x1b\n\x13refused_connections\x18\x08 \x01(\x03\"\xa6\x01\n\tAgentSpec\x12\r\n\x05whole\x18\x01 \x01(\x08\x12!\n\x05pools\x18\x02 \x03(\x0b\x32\x12.lbaas.v1.PoolSpec\x12\x33\n\rremoved_pools\x18\x03 \x03(\tB\x1c\xfa\x41\x19\n\x17lbaas.tidegate.dev/Pool\x12\x32\n\x08\x65vidence\x18\x04 \x01(\x0b\x32 .lbaas.v1.ClusterEvidenceRequest\"7\n\x16\x43lusterEvidenceRequest\x12\x0b\n\x03\x61sk\x18\x01 \x01(\x03\x12\x10\n\x08\x63lusters\x18\x02 \x03(\t\"\xcf\x01\n\x08PoolSpec\x12*\n\x04pool\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17lbaas.tidegate.dev/Pool\x12\x10\n\x08\x63lusters\x18\x02 \x03(\t\x12(\n\x07members\x18\x03 \x03(\x0b\x32\x17.lbaas.v1.MemberAddress\x12\x30\n\x0fhealth_monitors\x18\x04 \x03(\x0b\x32\x17.lbaas.v1.HealthMonitor\x12)\n\x04vips\x18\x05 \x03(\tB\x1b\xfa\x41\x18\n\x16lbaas.tidegate.dev/Vip\"^\n\rMemberAddress\x12.\n\x06member\x18\x01 \x01(\tB\x1e\xfa\x41\x1b\n\x19lbaas.tidegate.dev/Member\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\x32L\n\x0c\x41gentService\x12<\n\x07\x43onnect\x12\x18.lbaas.v1.ConnectRequest\x1a\x13.lbaas.v1.AgentSpec(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,6 +63,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTREPORT'].fields_by_name['traffic']._serialized_options = b'\342A\001\001'
   _globals['_AGENTREPORT'].fields_by_name['warming']._loaded_options = None
   _globals['_AGENTREPORT'].fields_by_name['warming']._serialized_options = b'\342A\001\001'
+  _globals['_AGENTREPORT'].fields_by_name['evidence']._loaded_options = None
+  _globals['_AGENTREPORT'].fields_by_name['evidence']._serialized_options = b'\342A\001\001'
+  _globals['_CLUSTEREVIDENCE_ACTIVEENTRY']._loaded_options = None
+  _globals['_CLUSTEREVIDENCE_ACTIVEENTRY']._serialized_options = b'8\001'
+  _globals['_CLUSTEREVIDENCE_WARMINGENTRY']._loaded_options = None
+  _globals['_CLUSTEREVIDENCE_WARMINGENTRY']._serialized_options = b'8\001'
   _globals['_MEMBEROBSERVATION'].fields_by_name['member']._loaded_options = None
   _globals['_MEMBEROBSERVATION'].fields_by_name['member']._serialized_options = b'\372A\033\n\031lbaas.tidegate.dev/Member'
   _globals['_MEMBEROBSERVATION'].fields_by_name['health_monitor']._loaded_options = None
@@ -84,23 +90,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTHELLO']._serialized_start=273
   _globals['_AGENTHELLO']._serialized_end=406
   _globals['_AGENTREPORT']._serialized_start=409
-  _globals['_AGENTREPORT']._serialized_end=747
-  _globals['_MEMBERSTATE']._serialized_start=749
-  _globals['_MEMBERSTATE']._serialized_end=823
-  _globals['_MEMBERSTATE_CODE']._serialized_start=764
-  _globals['_MEMBERSTATE_CODE']._serialized_end=823
-  _globals['_MEMBEROBSERVATION']._serialized_start=826
-  _globals['_MEMBEROBSERVATION']._serialized_end=1056
-  _globals['_PINGVERDICT']._serialized_start=1059
-  _globals['_PINGVERDICT']._serialized_end=1252
-  _globals['_TRAFFICSAMPLE']._serialized_start=1255
-  _globals['_TRAFFICSAMPLE']._serialized_end=1439
-  _globals['_AGENTSPEC']._serialized_start=1441
-  _globals['_AGENTSPEC']._serialized_end=1555
-  _globals['_POOLSPEC']._serialized_start=1558
-  _globals['_POOLSPEC']._serialized_end=1765
-  _globals['_MEMBERADDRESS']._serialized_start=1767
-  _globals['_MEMBERADDRESS']._serialized_end=1861
-  _globals['_AGENTSERVICE']._serialized_start=1863
-  _globals['_AGENTSERVICE']._serialized_end=1939
+  _globals['_AGENTREPORT']._serialized_end=798
+  _globals['_CLUSTEREVIDENCE']._serialized_start=801
+  _globals['_CLUSTEREVIDENCE']._serialized_end=1038
+  _globals['_CLUSTEREVIDENCE_ACTIVEENTRY']._serialized_start=945
+  _globals['_CLUSTEREVIDENCE_ACTIVEENTRY']._serialized_end=990
+  _globals['_CLUSTEREVIDENCE_WARMINGENTRY']._serialized_start=992
+  _globals['_CLUSTEREVIDENCE_WARMINGENTRY']._serialized_end=1038
+  _globals['_MEMBERSTATE']._serialized_start=1040
+  _globals['_MEMBERSTATE']._serialized_end=1114
+  _globals['_MEMBERSTATE_CODE']._serialized_start=1055
+  _globals['_MEMBERSTATE_CODE']._serialized_end=1114
+  _globals['_MEMBEROBSERVATION']._serialized_start=1117
+  _globals['_MEMBEROBSERVATION']._serialized_end=1347
+  _globals['_PINGVERDICT']._serialized_start=1350
+  _globals['_PINGVERDICT']._serialized_end=1543
+  _globals['_TRAFFICSAMPLE']._serialized_start=1546
+  _globals['_TRAFFICSAMPLE']._serialized_end=1730
+  _globals['_AGENTSPEC']._serialized_start=1733
+  _globals['_AGENTSPEC']._serialized_end=1899
+  _globals['_CLUSTEREVIDENCEREQUEST']._serialized_start=1901
+  _globals['_CLUSTEREVIDENCEREQUEST']._serialized_end=1956
+  _globals['_POOLSPEC']._serialized_start=1959
+  _globals['_POOLSPEC']._serialized_end=2166
+  _globals['_MEMBERADDRESS']._serialized_start=2168
+  _globals['_MEMBERADDRESS']._serialized_end=2262
+  _globals['_AGENTSERVICE']._serialized_start=2264
+  _globals['_AGENTSERVICE']._serialized_end=2340
 # @@protoc_insertion_point(module_scope)

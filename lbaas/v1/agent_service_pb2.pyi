@@ -101,6 +101,7 @@ class AgentReport(_message.Message):
     PINGS_FIELD_NUMBER: _builtins.int
     TRAFFIC_FIELD_NUMBER: _builtins.int
     WARMING_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
     envoy_running: _builtins.bool
     """Whether the Envoy answers on its admin interface."""
     whole: _builtins.bool
@@ -129,6 +130,10 @@ class AgentReport(_message.Message):
     def warming(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The clusters and listeners that the Envoy has and does not use yet, by name."""
 
+    @_builtins.property
+    def evidence(self) -> Global___ClusterEvidence:
+        """The answer to the spec's `evidence`."""
+
     def __init__(
         self,
         *,
@@ -140,14 +145,91 @@ class AgentReport(_message.Message):
         pings: _abc.Iterable[Global___PingVerdict] | None = ...,
         traffic: _abc.Iterable[Global___TrafficSample] | None = ...,
         warming: _abc.Iterable[_builtins.str] | None = ...,
+        evidence: Global___ClusterEvidence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["envoy_start_time", b"envoy_start_time", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["envoy_start_time", b"envoy_start_time", "evidence", b"evidence", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["envoy_running", b"envoy_running", "envoy_start_time", b"envoy_start_time", "members", b"members", "pings", b"pings", "time", b"time", "traffic", b"traffic", "warming", b"warming", "whole", b"whole"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envoy_running", b"envoy_running", "envoy_start_time", b"envoy_start_time", "evidence", b"evidence", "members", b"members", "pings", b"pings", "time", b"time", "traffic", b"traffic", "warming", b"warming", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AgentReport: _TypeAlias = AgentReport  # noqa: Y015
+
+@_typing.final
+class ClusterEvidence(_message.Message):
+    """Which of the clusters that were asked for an Envoy has, each with the version it was sent in
+    (`version_info` of Envoy's config_dump). One that is in neither map it does not have.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ActiveEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class WarmingEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ASK_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    WARMING_FIELD_NUMBER: _builtins.int
+    ask: _builtins.int
+    """The `ask` of the request that it answers. It was read after that came."""
+    @_builtins.property
+    def active(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Those that it uses, and their versions."""
+
+    @_builtins.property
+    def warming(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Those that it has in this version and does not use yet."""
+
+    def __init__(
+        self,
+        *,
+        ask: _builtins.int = ...,
+        active: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        warming: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "ask", b"ask", "warming", b"warming"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClusterEvidence: _TypeAlias = ClusterEvidence  # noqa: Y015
 
 @_typing.final
 class MemberState(_message.Message):
@@ -332,6 +414,7 @@ class AgentSpec(_message.Message):
     WHOLE_FIELD_NUMBER: _builtins.int
     POOLS_FIELD_NUMBER: _builtins.int
     REMOVED_POOLS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
     whole: _builtins.bool
     """True: this is everything; forget what it does not name."""
     @_builtins.property
@@ -342,20 +425,53 @@ class AgentSpec(_message.Message):
     def removed_pools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Pools that are gone from the fleet, by name."""
 
+    @_builtins.property
+    def evidence(self) -> Global___ClusterEvidenceRequest:
+        """What the control plane asks of the Envoy at once. It replaces what was asked before."""
+
     def __init__(
         self,
         *,
         whole: _builtins.bool = ...,
         pools: _abc.Iterable[Global___PoolSpec] | None = ...,
         removed_pools: _abc.Iterable[_builtins.str] | None = ...,
+        evidence: Global___ClusterEvidenceRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pools", b"pools", "removed_pools", b"removed_pools", "whole", b"whole"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "pools", b"pools", "removed_pools", b"removed_pools", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AgentSpec: _TypeAlias = AgentSpec  # noqa: Y015
+
+@_typing.final
+class ClusterEvidenceRequest(_message.Message):
+    """Asks what an Envoy has of clusters. One that warms makes it withhold its answers about all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASK_FIELD_NUMBER: _builtins.int
+    CLUSTERS_FIELD_NUMBER: _builtins.int
+    ask: _builtins.int
+    """Tells this from other requests."""
+    @_builtins.property
+    def clusters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The clusters, by name."""
+
+    def __init__(
+        self,
+        *,
+        ask: _builtins.int = ...,
+        clusters: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "clusters", b"clusters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClusterEvidenceRequest: _TypeAlias = ClusterEvidenceRequest  # noqa: Y015
 
 @_typing.final
 class PoolSpec(_message.Message):

@@ -46,6 +46,7 @@ class Envoy:
         if limited:
             self.names[RUNTIME].add(LAYER)
         self.muted = False
+        self.serving: dict[str, str] = {}  # clusters that warm at a new version, by the old one
         self.start_stream()
 
     def start_stream(self) -> None:
@@ -111,6 +112,8 @@ class Envoy:
         stand_in = empty_runtime(LAYER).version
         self.received += sum(one.version != stand_in for one in response.resources)
         names = [resource.key.name for resource in response.resources]
+        if faults := [resource.key for resource in response.resources if resource.fault]:
+            raise Violation(f"what breaks a constraint was sent: {faults}")
         if len(set(names)) != len(names) or set(names) & set(response.removed):
             raise Violation(f"duplicate names in a response (rule 50): {names}")
         error = self.apply(response)
@@ -188,11 +191,22 @@ class Envoy:
         self.refuse_nonsense(resource, old)
         self.held[type_url][name] = resource
         if type_url == CLUSTER and (old is None or old.version != resource.version):
+            if name not in self.warming:
+                self.serving.pop(name, None)
+                if old is not None:
+                    self.serving[name] = old.version
             self.warming.add(name)
             if not self.delta and old is not None and ENDPOINT in self.open:
                 self.outbox.append(self.whole(ENDPOINT))  # it repeats its last answer
         if type_url == ENDPOINT:
             self.warm({name})
+
+    def config_dump(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The clusters that are active and those that warm, each with its version."""
+        held = {name: resource.version for name, resource in self.held[CLUSTER].items()}
+        active = {name: version for name, version in held.items() if name not in self.warming}
+        warming = {name: version for name, version in held.items() if name in self.warming}
+        return active | {n: self.serving[n] for n in warming if n in self.serving}, warming
 
     def refuse_nonsense(self, resource: Resource, old: Resource | None) -> None:
         type_url, name = resource.key

@@ -5,7 +5,12 @@ from envoy.config.core.v3.config_source_pb2 import ConfigSource
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
-from envoy.config.route.v3.route_components_pb2 import Route, RouteAction, VirtualHost
+from envoy.config.route.v3.route_components_pb2 import (
+    Route,
+    RouteAction,
+    RouteMatch,
+    VirtualHost,
+)
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
@@ -62,7 +67,7 @@ def tcp_listener(name: str, port: int, cluster: str, tag: int = 0) -> Resource:
 def route(name: str, *clusters: str, tag: int = 0) -> Resource:
     host = VirtualHost(name=f"h{tag}", domains=["*"])
     for one in clusters:
-        host.routes.append(Route(route=RouteAction(cluster=one)))
+        host.routes.append(Route(match=RouteMatch(prefix="/"), route=RouteAction(cluster=one)))
     return Resource.of(RouteConfiguration(name=name, virtual_hosts=[host]))
 
 

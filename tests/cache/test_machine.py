@@ -6,12 +6,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.cache.world import Tree, World, changed
+from tests.cache.world import FAULT, Tree, World, changed
 
 TREES = st.integers(0, 3)
 NODES = st.integers(0, 2)
 PARTS = ("cluster", "endpoints", "listener", "route")
-POISON = st.sampled_from([None, None, None, "named", "unnamed"])
+POISON = st.sampled_from([None, None, None, "named", "unnamed", FAULT])
 
 
 class Machine(RuleBasedStateMachine):
@@ -41,7 +41,8 @@ class Machine(RuleBasedStateMachine):
             resource = tree.resources()[part]
             old = self.world.wanted.get(resource.key)
             if old is None or old.version != resource.version:
-                poison = {f"{where}/{resource.version}": mode}
+                # A constraint is broken for every node.
+                poison = {f"{'*' if mode == FAULT else where}/{resource.version}": mode}
         self.world.change(trees, poison)
 
     @rule(
@@ -145,6 +146,11 @@ class Machine(RuleBasedStateMachine):
     def unmute(self, index):
         self.node(index).envoy.muted = False
         self.node(index).envoy.release()
+
+    @rule(index=NODES)
+    def evidence(self, index):
+        """Its agent is asked, reads, or is heard: whatever happens between."""
+        self.world.evidence(self.node(index))
 
     @rule(index=NODES)
     def disconnect(self, index):

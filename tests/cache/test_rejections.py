@@ -218,4 +218,5 @@ def test_a_last_good_whose_cluster_is_gone_is_not_served():
     good, bad = route("r", "gone"), route("r", tag=1)
     peer.cache.restore_rejection(FLEET, "n1", RejectedVersion(bad.key, bad.version, "no", good))
     peer.set(bad, http_listener("l", 1, "r"), endpoints("x", 1))
-    assert peer.ask(ROUTE, subscribe=("r",)) == []
+    (response,) = peer.ask(ROUTE, subscribe=("r",))
+    assert (response.resources, response.removed) == ((), ("r",))

@@ -17,11 +17,14 @@ from xds.cache import (
     Resource,
     SnapshotCache,
 )
+from xds.cache.channel import MOST_IN_FLIGHT
 from xds.cache.resource import is_placeholder
 from xds.cache.types import ADDRESS
 
 FLEET = "edge"
 LIMITS = Key(RUNTIME, LAYER)
+FAULT = "fault"
+"""The poison that is found before it is sent."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Node:
     unknown: bool = False  # not seen since the control plane was restarted
     salt: int = 0
     layers: list[tuple[int, str]] = field(default_factory=list)  # revision, version
+    asked: NodeStream | None = None  # the stream for which its agent was asked for evidence
+    said: tuple[dict[str, str], dict[str, str]] | None = None  # and what the agent has read
 
 
 class World:
@@ -142,6 +147,11 @@ class World:
         before, self.wanted = self.wanted, {}
         for tree in trees.values():
             self.wanted |= {one.key: one for one in tree.resources().values()}
+        for version, mode in (poison or {}).items():
+            self.poison[version] = mode
+        for key, resource in self.wanted.items():
+            if self.poison.get(f"*/{resource.version}") == FAULT:
+                self.wanted[key] = replace(resource, fault="it breaks a constraint")
         for index in {*trees, *self.trees}:
             if trees.get(index) != self.trees.get(index):
                 self.changed_at[index] = self.revision
@@ -156,8 +166,6 @@ class World:
         }
         changes |= {key: None for key in before if key not in self.wanted}
         self.doubtful |= dict.fromkeys(changes, self.revision)
-        for version, mode in (poison or {}).items():
-            self.poison[version] = mode
         self.cache.advance(FLEET, self.revision, changes)
         for node in self.nodes:
             self.limit(node, self.revision)
@@ -206,7 +214,10 @@ class World:
         node.revision = node.stream.revision
         flights = Counter()
         for channel in node.stream._state.channels.values():
-            flights[channel.type_url] = len(channel.flights)
+            unseen = [flight for flight in channel.flights.values() if not flight.processed]
+            flights[channel.type_url] = len(unseen)
+            if len(channel.flights) > MOST_IN_FLIGHT:
+                raise Violation("too many in flight (12)")
         if flights[CLUSTER] > 4 or any(count > 16 for count in flights.values()):
             raise Violation(f"too many in flight (12): {flights}")
 
@@ -247,6 +258,18 @@ class World:
         for node in self.nodes:
             if node.stream is not None:
                 self.turn(node)
+
+    def evidence(self, node: Node) -> None:
+        """One step of the agent's: it is asked, it reads, what it read arrives."""
+        if node.said is not None:
+            if node.asked is not None and node.asked is node.stream:
+                node.stream.evidence(*node.said)
+            node.asked = node.said = None
+        elif node.asked is not None:
+            node.said = node.envoy.config_dump()
+        elif node.stream is not None and node.stream.evidence_wanted(self.now):
+            node.asked = node.stream
+        self.run()
 
     def pump(self) -> None:
         """Lets all messages pass until nothing moves."""

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.conformance.node import ALL, Node, Wire
+from tests.conformance.node import ALL, PATIENCE, Node, Wire
 from tests.harness.waiting import until
 from xds.cache import Key, SnapshotCache
 from xds.server import Server, serve
@@ -39,7 +39,7 @@ class Heard:
         async def all_there() -> bool:
             return all(Key(type_url, name) in self.confirmed_names for name in names)
 
-        await until(all_there, within=10, what=f"{names} confirmed")
+        await until(all_there, within=PATIENCE, what=f"{names} confirmed")
 
     def has(self, type_url: str, name: str) -> bool:
         return Key(type_url, name) in self.confirmed_names
@@ -50,7 +50,7 @@ class Heard:
         async def all_there() -> bool:
             return len(self.rejections) >= len(names)
 
-        await until(all_there, within=10, what=f"{names} refused")
+        await until(all_there, within=PATIENCE, what=f"{names} refused")
         assert [rejection.key.name for rejection in self.rejections] == list(names)
 
 

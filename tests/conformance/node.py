@@ -5,6 +5,7 @@ it asks for. It sends what it is told, and never answers by itself.
 """
 
 import asyncio
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -19,6 +20,9 @@ from envoy.service.runtime.v3.rtds_pb2 import Runtime
 from tests.harness.ads_client import CDS, EDS, LDS, RDS, RTDS, SDS, DeltaClient, SotwClient
 from tests.harness.waiting import until
 from xds.server import Server
+
+PATIENCE = float(os.environ.get("CONFORMANCE_PATIENCE", "10"))
+"""Seconds after which nothing is expected to come any more; `make mutants` has less."""
 
 KINDS = {
     CDS: Cluster,
@@ -168,12 +172,12 @@ class Node:
         said = before if version is None else version
         await self.ask(answer.type_url, *names, nonce=answer.nonce, error=error, version=said)
 
-    async def receive(self, type_url: str, *, within: float = 10.0) -> Answer:
+    async def receive(self, type_url: str, *, within: float = PATIENCE) -> Answer:
         """The next response of the stream that carries a type: it must be of that type."""
         stream = await self.stream(type_url)
         return Answer.of(await stream.receive(type_url, within=within))
 
-    async def take(self, type_url: str, *, within: float = 10.0) -> Answer:
+    async def take(self, type_url: str, *, within: float = PATIENCE) -> Answer:
         """Receives a response and accepts it."""
         answer = await self.receive(type_url, within=within)
         await self.ack(answer)
@@ -184,7 +188,7 @@ class Node:
         await self.ask(type_url, *names)
         return await self.take(type_url)
 
-    async def any(self, *, within: float = 10.0) -> Answer:
+    async def any(self, *, within: float = PATIENCE) -> Answer:
         """The next response of an aggregated stream, of whatever type."""
         return Answer.of(await self._streams[""].receive(within=within))
 
@@ -197,7 +201,7 @@ class Node:
                 one.traffic.requests for one in mine if one.node.id == self.name
             )
 
-        await until(all_taken, within=10, what=f"{self._sent} requests arrived", every=0.005)
+        await until(all_taken, within=PATIENCE, what=f"{self._sent} requests arrived", every=0.005)
 
     async def silent(self, seconds: float = 0.1) -> None:
         """Asserts that nothing comes, on any stream, once all that was sent has arrived."""

@@ -212,7 +212,10 @@ async def test_rule_22_what_was_in_a_nacked_response_comes_again_but_the_culprit
         await node.silent()
     async with Node(server, wire) as node:
         await node.ask(type_url, "bad", "good")
-        assert (await node.take(type_url)).names == ["good"]
+        names = []
+        while not names:  # of the culprit it may hear that there is none
+            names = (await node.take(type_url)).names
+        assert names == ["good"]
         await node.silent()
         cache.publish("fleet", [make(type_url, "bad", 1), make(type_url, "good")])
         assert (await node.take(type_url)).names == ["bad"]

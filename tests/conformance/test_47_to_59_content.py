@@ -111,6 +111,7 @@ async def test_rule_52_what_did_not_change_is_not_sent(cache, server, node, type
     publish(cache, type_url, a=0)
     other = RTDS if type_url != RTDS else RDS
     cache.publish("fleet", [make(type_url, "a"), make(other, "b")])
+    await node.silent()
     cache.publish("fleet", [make(type_url, "a", 1), make(other, "b")])
     assert (await node.take(type_url)).names == ["a"]
     assert server.traffic.responses == sent + 1

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from tests.conformance.messages import TYPES, large, make
-from tests.conformance.node import ADS, SINGLE, Node
+from tests.conformance.node import ADS, PATIENCE, SINGLE, Node
 from tests.harness.ads_client import CDS, METHODS, RDS
 from tests.harness.waiting import until
 from xds.server import Server, ServerOptions, serve
@@ -86,14 +86,14 @@ async def test_rule_62_a_stream_that_ends_leaves_nothing(cache, server, heard, w
         await node.first(RDS, "a")
         (core,) = cache.streams("fleet")
         assert len(server.service.streams) == 1
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await heard.ended.wait()
     assert not cache.streams("fleet")
 
     async def gone() -> bool:
         return not server.service.streams
 
-    await until(gone, within=10, what="the server has no stream")
+    await until(gone, within=PATIENCE, what="the server has no stream")
     asked = []
     core.on_dirty = lambda: asked.append("awake")
     cache.publish("fleet", [make(RDS, "a", 1)])

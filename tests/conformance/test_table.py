@@ -3,8 +3,14 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from tools.mutations import MUTATIONS, Mutation
+
 HERE = Path(__file__).parent
-TABLE = HERE.parent.parent / "docs" / "xds-conformance.md"
+ROOT = HERE.parent.parent
+ENVOYS = {24, 46}
+TABLE = ROOT / "docs" / "xds-conformance.md"
 RULES = range(1, 66)
 TEST = re.compile(r"^async def (test_rule_(\d\d)_\w+)\(", re.MULTILINE)
 
@@ -30,3 +36,15 @@ def test_every_rule_has_a_test_of_its_number():
 def test_the_table_names_every_test_of_every_rule_and_no_other():
     named = {rule: set(re.findall(r"`(test_rule_\w+)`", text)) for rule, text in rows().items()}
     assert named == named_by_rule()
+
+
+def test_every_rule_that_is_the_servers_is_broken_once_by_make_mutants():
+    assert [mutation.rule for mutation in MUTATIONS] == [*sorted({*RULES} - ENVOYS)]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: str(mutation.rule))
+def test_every_mutation_finds_its_text(mutation: Mutation):
+    source = (ROOT / mutation.file).read_text()
+    broken = mutation.applied(source)
+    assert broken != source
+    compile(broken, mutation.file, "exec")

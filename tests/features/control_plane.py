@@ -18,7 +18,8 @@ from tests.harness.waiting import until
 class ControlPlane:
     """`tidegate serve` on fixed ports, so that Envoys find it again after a restart."""
 
-    def __init__(self, folder: Path, **env: str) -> None:
+    def __init__(self, folder: Path, *, patience: float = 30.0, **env: str) -> None:
+        self._patience = patience
         self.api_port = free_port()
         self.xds_port = free_port()
         self.log = folder / "serve.log"
@@ -49,11 +50,17 @@ class ControlPlane:
 
         await until(
             serving,
-            within=30,
+            within=self._patience,
             what="the control plane serves",
             every=0.05,
             tolerate=(OSError, grpc.aio.AioRpcError),
         )
+
+    @property
+    def pid(self) -> int:
+        """The process that runs now, or ran last."""
+        assert self._process is not None
+        return self._process.pid
 
     async def kill(self) -> None:
         """SIGKILL: nothing is written, nothing is said."""

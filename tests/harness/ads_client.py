@@ -62,6 +62,11 @@ class _Client(Generic[Answer]):
                 ("grpc.max_receive_message_length", 64 << 20),
             ],
         )
+        return self.over(self)
+
+    def over(self, other: "_Client[Any]") -> Self:
+        """Opens the stream on the connection of another client."""
+        self._channel = other._channel
         self._call = self._channel.stream_stream(
             self._method,
             request_serializer=None,

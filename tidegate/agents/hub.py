@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
@@ -15,8 +15,9 @@ from lbaas.model.reports import AgentHello, AgentReport, Traffic
 from lbaas.store.feed import Notice
 from lbaas.store.store import Store
 from tidegate.agents.assessment import Assessment
+from tidegate.agents.evidence import Witnesses
 from tidegate.agents.ledger import Ledger
-from tidegate.agents.observations import AgentNode
+from tidegate.agents.observations import AgentNode, Stream
 from tidegate.agents.session import Session
 from tidegate.agents.specs import Specs, WatchedPool, watched
 from tidegate.impact import Move
@@ -34,6 +35,7 @@ class AgentHub:
     Attributes:
         assessment: what all the reports come to.
         ledger: what of them goes to the store.
+        witnesses: whom to ask what an Envoy runs that withholds its answers.
         on_ability: called when a node's agent can ping and could not before, or the reverse.
     """
 
@@ -69,7 +71,14 @@ class AgentHub:
         self.assessment = Assessment(
             self._specs, nodes, agents=self._agents, tell=self._post, pings=self.ledger.found
         )
+        self.witnesses = Witnesses(nodes, self._sessions)
         self.on_ability: Callable[[], None] = lambda: None
+
+    def _sessions(self) -> Iterator[tuple[str, Stream]]:
+        for nodes in self._agents.values():
+            for node in nodes.values():
+                if node.stream is not None:
+                    yield node.name, node.stream
 
     def _post(self, changed: frozenset[str]) -> None:
         """Tells watchers, and those who wait, whose status is new."""
@@ -153,6 +162,8 @@ class AgentHub:
     def _report(self, node: AgentNode, report: AgentReport) -> None:
         for pool in node.take(report, self._specs, self._clock()):
             self.assessment.mark(pool)
+        if report.evidence is not None:
+            self.witnesses.take(node.name, report.evidence)
         if report.traffic:
             self.ledger.counts.take(
                 node.name, report.envoy_start, report.traffic, names=self._kept_name(node.fleet)
@@ -210,6 +221,7 @@ class AgentHub:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch())
             tasks.create_task(self.ledger.run())
+            tasks.create_task(self.witnesses.run())
 
     async def _watch(self) -> None:
         while True:

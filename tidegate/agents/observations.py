@@ -8,7 +8,13 @@ from typing import Protocol
 from lbaas.model.health import Finding, finding
 from lbaas.model.names import pool_of_member
 from lbaas.model.objects import EPOCH, AgentView
-from lbaas.model.reports import AgentHello, AgentReport, MemberObservation, PingVerdict
+from lbaas.model.reports import (
+    AgentHello,
+    AgentReport,
+    EvidenceRequest,
+    MemberObservation,
+    PingVerdict,
+)
 from tidegate.agents.specs import Ping, Specs, WatchedMember, WatchedPool
 
 WHOLE_SECONDS = 0.5
@@ -20,6 +26,9 @@ class Stream(Protocol):
 
     def mark(self, pool: str) -> None:
         """Takes that a pool's spec has changed."""
+
+    def ask(self, request: EvidenceRequest) -> None:
+        """Takes what to ask the agent."""
 
     def replaced(self) -> None:
         """Takes that a newer stream has its place."""

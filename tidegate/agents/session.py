@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from lbaas.model.reports import AgentReport, AgentSpec
+from lbaas.model.reports import AgentReport, AgentSpec, EvidenceRequest
 from tidegate.agents.observations import AgentNode
 from tidegate.agents.specs import Specs
 
@@ -26,6 +26,7 @@ class Session:
         self._closed = closed
         self._whole = True
         self._changed: set[str] = set()
+        self._asked: EvidenceRequest | None = None
         self._wake = asyncio.Event()
         self._wake.set()
         self._over = False
@@ -42,6 +43,7 @@ class Session:
         self._wake.clear()
         whole, self._whole = self._whole, False
         changed, self._changed = self._changed, set()
+        asked, self._asked = self._asked, None
         on = self._specs.on(self._node.fleet)
         for name in (*changed, *self._node.pools()) if whole else changed:
             self._node.trim(name, self._specs.pools[name] if name in on else None)
@@ -53,11 +55,17 @@ class Session:
                 if name in on
             ),
             removed=() if whole else tuple(sorted(changed.difference(on))),
+            evidence=asked,
         )
 
     def mark(self, pool: str) -> None:
         """Takes that a pool's spec has changed, or that it came to the fleet or left it."""
         self._changed.add(pool)
+        self._wake.set()
+
+    def ask(self, request: EvidenceRequest) -> None:
+        """Takes what to ask the agent; it replaces what was not told it yet."""
+        self._asked = request
         self._wake.set()
 
     def replaced(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from xds.cache.canary import Canary, Held
 from xds.cache.cursor import Left
+from xds.cache.former import Former
 from xds.cache.guard import RemovalGuard, Withheld
 from xds.cache.published import Publishable, resources_of
 from xds.cache.rejections import Rejection
@@ -21,9 +22,6 @@ _REMEMBERED = 4096
 """Nodes without a stream of which it is remembered what they hold."""
 
 
-_FORMER = 4096
-"""Replaced versions of a fleet that are remembered: a node that was away may hold them."""
-
 _Who = tuple[str, str, frozenset[str] | None]
 """Fleet, node, and the types that its stream may carry."""
 
@@ -32,8 +30,9 @@ _Who = tuple[str, str, frozenset[str] | None]
 class _Fleet:
     base: Snapshot | None = None
     variants: dict[str, Variant] = field(default_factory=dict)
-    streams: list[NodeStream] = field(default_factory=list)
-    former: OrderedDict[tuple[Key, str], Resource] = field(default_factory=OrderedDict)
+    streams: dict[NodeStream, None] = field(default_factory=dict)
+    of_node: dict[str, list[NodeStream]] = field(default_factory=dict)
+    former: Former = field(default_factory=Former)
     withheld: Withheld = field(default_factory=Withheld)
     buried: dict[str, dict[str, None]] = field(default_factory=dict)
     canary: Canary | None = None
@@ -117,9 +116,7 @@ class SnapshotCache:
         for key in applied:
             old = base.get(key)
             if old is not None:
-                state.former[key, old.version] = old
-        while len(state.former) > _FORMER:
-            state.former.popitem(last=False)
+                state.former.add(old)
         state.base = base.with_changes(revision, applied)
         if state.canary is not None:
             state.canary.follow(base, state.base, applied)
@@ -367,7 +364,7 @@ class SnapshotCache:
     def former(self, fleet: str, key: Key, version: str) -> Resource | None:
         """Gives a version that was wanted before, if it is still remembered."""
         state = self._fleets.get(fleet)
-        return state.former.get((key, version)) if state else None
+        return state.former.get(key, version) if state else None
 
     def connect(
         self,
@@ -393,8 +390,10 @@ class SnapshotCache:
         who = (fleet, node.id, types)
         state = self._fleet(fleet)
         left = self._left.pop(who, None)
-        for other in state.streams:
-            if other.node.id == node.id and other.types == types:
+        # Thousands of nodes may connect at once: none is looked for among all streams.
+        same_node = state.of_node.setdefault(node.id, [])
+        for other in same_node:
+            if other.types == types:
                 left = other.leave()
         rejected: dict[Key, Rejection] = {}
         if node.is_grpc:
@@ -415,7 +414,8 @@ class SnapshotCache:
             variant=variant,
             strays=state.withheld.strays,
         )
-        state.streams.append(stream)
+        state.streams[stream] = None
+        same_node.append(stream)
         if state.canary is not None and state.canary.node == node.id:
             state.canary.streams.append(stream)
         if self.observer is not None:
@@ -427,18 +427,21 @@ class SnapshotCache:
         fleet, node = self._fleets[stream.fleet], stream.node.id
         if stream not in fleet.streams:
             return
-        fleet.streams.remove(stream)
+        del fleet.streams[stream]
         if fleet.canary is not None and stream in fleet.canary.streams:
             fleet.canary.streams.remove(stream)
         fleet.prune(stream.variant)
-        others = [other for other in fleet.streams if other.node.id == node]
+        others = fleet.of_node[node]
+        others.remove(stream)
         remembered = not stream.node.is_grpc
         if remembered and all(other.types != stream.types for other in others):
             self._left[stream.fleet, node, stream.types] = stream.leave()
             while len(self._left) > _REMEMBERED:
                 self._left.popitem(last=False)
-        if not others and not self._rejected.get((stream.fleet, node)):
-            self._rejected.pop((stream.fleet, node), None)
+        if not others:
+            del fleet.of_node[node]
+            if not self._rejected.get((stream.fleet, node)):
+                self._rejected.pop((stream.fleet, node), None)
         if fleet.base is None and not fleet.streams and not fleet.buried:
             del self._fleets[stream.fleet]
         if self.observer is not None:

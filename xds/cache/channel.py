@@ -31,12 +31,14 @@ class Flight:
         entries: what it changes, by name; None is a removal.
         kept: state of the world: what it says of names of which it was not certain what the
             client holds, and that are not to be changed yet.
+        processed: whether the client is known to have had it, though it has not answered.
     """
 
     nonce: str
     sent_at: float
     entries: dict[str, Resource | None]
     kept: dict[str, Resource | None] = field(default_factory=dict)
+    processed: bool = False
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class Channel:
         greeting: the first request, until the fleet's snapshot is loaded.
         flights: the responses not answered, oldest first, by nonce.
         urgent: names to be answered at once, whether they changed or not.
+        deferred: names of these that could not be answered yet, and still are to be.
         adds: names to be looked at that are wanted.
         removals: names to be looked at that are not.
         groups: parts of responses that were refused without naming a culprit.
@@ -55,12 +58,14 @@ class Channel:
         suspects: names that were in such a response, and not yet in an accepted one.
         owed: whether the first answer is still due, even if it is empty.
         uncertain: state of the world: the client holds versions of which nothing is known.
+        asked: names of which the client's own word was asked for, and the response each was in.
     """
 
     subscription: Subscription
     greeting: Request | None = None
     flights: dict[str, Flight] = field(default_factory=dict)
     urgent: Queue = field(default_factory=OrderedDict)
+    deferred: set[str] = field(default_factory=set)
     adds: Queue = field(default_factory=OrderedDict)
     removals: Queue = field(default_factory=OrderedDict)
     groups: list[tuple[str, ...]] = field(default_factory=list)
@@ -68,6 +73,7 @@ class Channel:
     suspects: set[str] = field(default_factory=set)
     owed: bool = False
     uncertain: bool = False
+    asked: dict[str, str] = field(default_factory=dict)
 
     @property
     def type_url(self) -> str:
@@ -79,14 +85,27 @@ class Channel:
         """Whether there is nothing to look at."""
         return not (self.urgent or self.adds or self.removals or self.groups or self.owed)
 
+    def give_back(self) -> None:
+        """Frees what was grown for many names and is empty now: Python keeps it otherwise."""
+        for queue in (self.urgent, self.adds, self.removals):
+            if not queue:
+                queue.clear()
+        for names in (self.grouped, self.suspects):
+            if not names:
+                names.clear()
+
     def window(self, now: float) -> float:
         """Gives when the next response may be sent: 0 now, infinity after an answer."""
         if not self.flights:
             return 0.0
-        if self.type_url != CLUSTER or len(self.flights) >= CLUSTERS_IN_FLIGHT:
+        if self.type_url != CLUSTER or len(self.flights) >= MOST_IN_FLIGHT:
             return float("inf")
-        newest = next(reversed(self.flights.values()))
-        at = newest.sent_at + CLUSTERS_AFTER
+        waiting = [flight for flight in self.flights.values() if not flight.processed]
+        if not waiting:
+            return 0.0
+        if len(waiting) >= CLUSTERS_IN_FLIGHT:
+            return float("inf")
+        at = waiting[-1].sent_at + CLUSTERS_AFTER
         return 0.0 if now >= at else at
 
     def put(self, name: str, *, wanted: bool) -> None:
@@ -98,6 +117,7 @@ class Channel:
         """Forgets a name: nothing of it is to be sent, answers do not concern it."""
         for queue in (self.urgent, self.adds, self.removals):
             queue.pop(name, None)
+        self.deferred.discard(name)
         self.ungroup(name)
         for flight in self.flights.values():
             flight.entries.pop(name, None)

@@ -121,8 +121,12 @@ class Composer:
             if name in channel.grouped or name in batch.entries:
                 continue
             key = Key(channel.type_url, name)
-            todo = step(state, key, now, again=again)
+            asked = again or name in channel.deferred
+            todo = step(state, key, now, again=asked)
+            if asked and todo.verdict in (Verdict.WAIT, Verdict.LATER):
+                channel.deferred.add(name)
             if todo.verdict is Verdict.SEND:
+                channel.deferred.discard(name)
                 self._include(channel, batch, key, todo.resource)
             elif todo.verdict is Verdict.WAIT and todo.on is not None:
                 state.park(key, todo.on)

@@ -13,6 +13,9 @@ from xds.cache.resource import Resource, is_placeholder, same
 from xds.cache.snapshot import EMPTY, Snapshot
 from xds.cache.types import ENDPOINT, Key
 
+_FEW = 64
+"""Exceptions that are cheap to copy."""
+
 States = tuple[Resource | None, ...]
 """What a client may hold of one name, oldest first: one entry is certain, None is nothing."""
 
@@ -29,6 +32,7 @@ class Pending:
         nonce: the unanswered response that it was sent in; empty if there is none.
         exact: whether what was sent was what was wanted then, not something in its place.
         promise: a route: the version with which its listener was let through.
+        telling: whether the client can hold what was sent last only if it has had that response.
     """
 
     since: int
@@ -38,6 +42,7 @@ class Pending:
     nonce: str = ""
     exact: bool = True
     promise: Resource | None = None
+    telling: bool = True
 
     @property
     def held(self) -> Resource | None:
@@ -215,6 +220,13 @@ class Cursor:
     def settle(self, key: Key) -> None:
         """Ends an exception: the client holds this name as wanted."""
         self._index(key, self.pending.pop(key).states, ())
+
+    def give_back(self) -> None:
+        """Frees what was grown for many names and holds few now: Python keeps it otherwise."""
+        if len(self.pending) < _FEW:
+            self.pending = dict(self.pending)
+        if len(self._uses) < _FEW:
+            self._uses = dict(self._uses)
 
     def leave(self) -> Left:
         """Gives what the client holds, for its next stream in this process."""

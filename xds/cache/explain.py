@@ -34,6 +34,25 @@ def explain(state: State, key: Key, now: float, depth: int = 4) -> str:
     return f"{kind} {key.name} {_obstacle(state, key, now, depth)}"
 
 
+def blocked_by(state: State, key: Key, depth: int = 8) -> Key | None:
+    """Gives the refused resource for which the client lacks `key`; None if it is none.
+
+    A listener whose cluster is refused waits for it; endpoints of a cluster that is refused are
+    not asked for.
+    """
+    if state.refused(key) is not None or depth == 0:
+        return key if depth else None
+    on = state.waits.get(key)
+    if on is not None:
+        return blocked_by(state, on, depth - 1)
+    if state.covers(key):
+        return None
+    for user in state.cursor.base.users(key):
+        if (found := blocked_by(state, user, depth - 1)) is not None:
+            return found
+    return None
+
+
 def _obstacle(state: State, key: Key, now: float, depth: int) -> str:
     channel, pending = state.channels[key.type_url], state.cursor.pending[key]
     if pending.nonce:

@@ -8,7 +8,7 @@ from xds.cache.channel import Channel
 from xds.cache.needs import excused
 from xds.cache.resource import Resource
 from xds.cache.state import State
-from xds.cache.types import Key
+from xds.cache.types import LISTENER, Key
 
 
 def full_set(
@@ -41,6 +41,8 @@ def full_set(
     for key in state.cursor.pending:
         if key.type_url != channel.type_url or key.name in changes:
             continue
+        if key.type_url == LISTENER and None in state.cursor.states(key):
+            continue  # its removal was sent, with what has its address now: it is not to return
         held = _held(state, key, kept) if state.cursor.base.get(key) is None else None
         if held is not None:
             full.append(held)

@@ -19,6 +19,7 @@ from xds.cache.needs import (
     excused,
     is_new,
     may_be_used,
+    route_refused,
     runtime_unsent,
     unknown,
 )
@@ -84,7 +85,7 @@ def step(state: State, key: Key, now: float, *, again: bool) -> Step:
     if not again and pending.underway(wanted):
         return NOTHING
     earlier = state.rejected.get(key)
-    if earlier is not None and now < earlier.at + RETRY_SECONDS:
+    if earlier is not None and wanted is not None and now < earlier.at + RETRY_SECONDS:
         later = Step(Verdict.LATER, at=earlier.at + RETRY_SECONDS)
         return _stand_in(state, key) if warming else later
     return _wanted(state, key, pending, now, again=again)
@@ -105,7 +106,7 @@ def blocked(state: State, resource: Resource) -> Key | None:
             if on is not None:
                 return on
     if resource.key.type_url == LISTENER:
-        on = runtime_unsent(state)
+        on = runtime_unsent(state) or route_refused(state, resource)
         if on is not None:
             return on
     for target in resource.references:
@@ -141,7 +142,9 @@ def _refused(state: State, key: Key, pending: Pending, *, again: bool) -> Step:
     if key.type_url == ENDPOINT and _sent_as_cluster(state, key):
         return _stand_in(state, key)
     held = _certain(pending)
-    return Step(Verdict.SEND, held) if held is not None else NOTHING
+    if held is not None or pending.states == (None,):
+        return Step(Verdict.SEND, held)  # nothing, too, is an answer to who asks (rule 39)
+    return NOTHING
 
 
 def _stand_in(state: State, key: Key) -> Step:

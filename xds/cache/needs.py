@@ -68,6 +68,23 @@ def runtime_unsent(state: State) -> Key | None:
     return None
 
 
+def route_refused(state: State, listener: Resource) -> Key | None:
+    """Gives routes that a listener would wait for in vain; None: there are none.
+
+    Refused, with nothing of them there or known to be good: Envoy would open the port after 15 s
+    and answer 404.
+    """
+    for target in listener.references:
+        if target.type_url != ROUTE or not state.gated():
+            continue
+        rejection = state.refused(target)
+        if rejection is None or state.cursor.states(target) != (None,):
+            continue
+        if state.last_good(target, rejection) is None:
+            return target
+    return None
+
+
 def is_new(state: State, cluster: Key) -> bool:
     """Whether the client had nothing of this name before it was sent."""
     states = state.cursor.states(cluster)

@@ -94,7 +94,9 @@ def _of_bytes(type_url: str, name: str, body: bytes) -> Resource:
     resource = Resource.of(message)
     if resource.key.name not in ("", name):
         raise ValueError(f"it is named {resource.key.name!r}, and given as {name!r}")
-    return resource if resource.key.name else Resource.packed(Key(type_url, name), resource.body)
+    if resource.key.name:
+        return resource
+    return Resource.packed(Key(type_url, name), resource.body, fault=resource.fault)
 
 
 def _parsed(full_name: str, body: bytes) -> Message | None:

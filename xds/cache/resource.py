@@ -12,6 +12,7 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
+from xds.cache.constraints import fault
 from xds.cache.references import references
 from xds.cache.types import ENDPOINT, Key
 from xds.cache.xdstp import canonical
@@ -27,12 +28,15 @@ class Resource:
         body: a serialised `google.protobuf.Any`; empty if only the version is known (what a
             reconnecting client says it holds, and this process never made).
         references: what it needs, and the addresses it binds (see `xds.cache.references`).
+        fault: which of Envoy's constraints its message breaks, in words; then no client is sent
+            it. Empty if it keeps them all, and of bytes that were packed elsewhere.
     """
 
     key: Key
     version: str
     body: bytes
     references: frozenset[Key] = frozenset()
+    fault: str = ""
 
     @classmethod
     def of(cls, message: Message) -> Resource:
@@ -44,12 +48,15 @@ class Resource:
             Key(packed.type_url, canonical(str(name))),
             packed.SerializeToString(deterministic=True),
             frozenset(Key(kind, canonical(target)) for kind, target in references(message)),
+            fault(message),
         )
 
     @classmethod
-    def packed(cls, key: Key, body: bytes, references: frozenset[Key] = frozenset()) -> Resource:
+    def packed(
+        cls, key: Key, body: bytes, references: frozenset[Key] = frozenset(), fault: str = ""
+    ) -> Resource:
         """Wraps bytes that are packed already (a stored last good version, for one)."""
-        return cls(key, blake2b(body, digest_size=12).hexdigest(), body, references)
+        return cls(key, blake2b(body, digest_size=12).hexdigest(), body, references, fault)
 
     @classmethod
     def foreign(cls, key: Key, version: str) -> Resource:

@@ -25,6 +25,9 @@ _Edited = tuple[
 _NAMES: Map[str, Resource] = Map()
 _KEYS: Map[Key, None] = Map()
 
+_FAULTY = Key("fault", "")
+"""Not a resource: what has a fault refers to it, so to speak."""
+
 
 @dataclass(frozen=True, slots=True)
 class Own:
@@ -120,6 +123,10 @@ class Snapshot:
         """Gives the types of which it holds at least one resource."""
         return self._types.keys()
 
+    def faulty(self) -> Iterable[Key]:
+        """Gives the resources that break Envoy's constraints, which nobody is sent."""
+        return self.users(_FAULTY)
+
     def users(self, key: Key) -> Iterable[Key]:
         """Gives the resources that refer to `key`."""
         return self._users.get(key, _KEYS)
@@ -194,6 +201,9 @@ class Snapshot:
             if same(old, new):
                 continue
             changed.add(key)
+            for one in (old, new):
+                if one is not None and one.fault:
+                    users.setdefault(_FAULTY, {})[key] = one is new
             touched.setdefault(key.type_url, {})[key.name] = new
             for gone in old.references if old else ():
                 users.setdefault(gone, {})[key] = False

@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from xds.cache.channel import Channel
+from xds.cache.constraints import UNKEPT
 from xds.cache.cursor import Cursor, States, merged
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
@@ -38,6 +39,7 @@ class State:
         behind: ClusterLoadAssignments to be sent again because their cluster was sent.
         settled: names confirmed since the observer heard last.
         foreign: names that the client reported in a version of which nothing is known.
+        caught: names that were refused before they were sent.
         strays: listeners that stay until an operator's word; the fleet's, shared by its streams.
     """
 
@@ -56,6 +58,7 @@ class State:
     behind: set[str] = field(default_factory=set)
     settled: list[Key] = field(default_factory=list)
     foreign: set[Key] = field(default_factory=set)
+    caught: set[Key] = field(default_factory=set)
     strays: AbstractSet[Key] = frozenset()
 
     def note_unknown(self, keys: Iterable[Key]) -> None:
@@ -69,6 +72,21 @@ class State:
         if self.cursor.opened(type_url) or self.complete:
             return True
         return self.carries(type_url) and bool(self.channels) and not self.resumed
+
+    def give_back(self) -> None:
+        """Frees what was grown for a first answer: 4 MiB a stream at 10,000 pools, kept for ever.
+
+        Python's tables do not shrink when what is in them goes; cleared, though empty, they do.
+        """
+        self.cursor.give_back()
+        for channel in self.channels.values():
+            channel.give_back()
+        for names in (self.placeholders, self.behind):
+            if not names:
+                names.clear()
+        for keys in (self.waits, self.waiters, self.later, self.foreign):
+            if not keys:
+                keys.clear()
 
     def carries(self, type_url: str) -> bool:
         """Whether this stream may carry a type."""
@@ -92,7 +110,11 @@ class State:
         if rejection is None:
             return None
         wanted = self.cursor.base.get(key)
-        return rejection if rejection.version == (wanted.version if wanted else "") else None
+        if rejection.version != (wanted.version if wanted else ""):
+            return None
+        if wanted is not None and not wanted.fault and rejection.message.startswith(UNKEPT):
+            return None  # an earlier process knew other constraints; no client has seen it
+        return rejection
 
     def last_good(self, key: Key, rejection: Rejection) -> Resource | None:
         """Gives what is served instead of a refused version, if that still has what it needs."""
@@ -103,6 +125,13 @@ class State:
             if target.type_url in (CLUSTER, ROUTE) and self.cursor.base.get(target) is None:
                 return None
         return good
+
+    def nothing_for(self, key: Key) -> bool:
+        """Whether who asks for a name is given nothing: it is not there, or was refused."""
+        rejection = self.refused(key)
+        if rejection is not None:
+            return self.last_good(key, rejection) is None
+        return self.cursor.base.get(key) is None
 
     def put(self, key: Key) -> None:
         """Notes that a name is to be looked at in the next run."""
@@ -158,6 +187,7 @@ class State:
         pending = self.cursor.pending.get(key)
         if pending is None:
             return
+        pending.telling = not (pending.nonce and any(same(one, resource) for one in pending.states))
         pending.sent, pending.nonce, pending.then = resource, nonce, 0
         pending.exact = same(resource, self.cursor.base.get(key))
         self.cursor.hold(key, merged((*pending.states, resource)))

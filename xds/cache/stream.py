@@ -7,12 +7,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xds.cache import answers
+from xds.cache import answers, evidence
 from xds.cache.channel import Channel
 from xds.cache.client_status import ResourceStatus, Standing, status_of, statuses
 from xds.cache.compose import Composer
 from xds.cache.cursor import Cursor, Left, Pending, States, merged
-from xds.cache.explain import HELD, explain, kind_of
+from xds.cache.explain import HELD, blocked_by, explain, kind_of
 from xds.cache.needs import excused
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
@@ -72,6 +72,7 @@ class NodeStream:
         self._state.note_unknown(self._state.cursor.pending)
         self._composer = Composer(self._state, number)
         self._loaded = False
+        self._grown = False
 
     @property
     def revision(self) -> int:
@@ -135,6 +136,7 @@ class NodeStream:
                 state.touch(key)
                 state.settled.append(key)
             self._cache.reported(self)
+        answers.catch_faults(state, self._refusal)
         responses = self._composer.run(now)
         self._report()
         return responses
@@ -240,6 +242,28 @@ class NodeStream:
             return f"{kind_of(key)} {key.name}: {HELD}"
         return explain(self._state, key, now)
 
+    def blocked_by(self, key: Key) -> Key | None:
+        """Gives the resource that the node refuses and for which it lacks `key`; None: none."""
+        return blocked_by(self._state, key)
+
+    def evidence_wanted(self, now: float) -> tuple[str, ...]:
+        """Gives the clusters of which the node's own word is wanted: its answers are withheld.
+
+        Ask it then, and hand what it says to `evidence`; each call replaces the one before.
+        """
+        return evidence.wanted(self._state, now)
+
+    def evidence(self, active: Mapping[str, str], warming: Mapping[str, str]) -> None:
+        """Takes what the node runs of the clusters that were asked for, read after they were.
+
+        Args:
+            active: the version of each that it uses, by name; what is not there it does not use.
+            warming: the version of each that it has and does not use yet.
+        """
+        evidence.taken(self._state, active, warming, self._refusal)
+        self._report()
+        self.on_dirty()
+
     def asked(self) -> frozenset[str]:
         """Gives the types that the client has asked for."""
         return frozenset(self._state.channels)
@@ -290,7 +314,7 @@ class NodeStream:
         del channel.flights[request.nonce]
         if request.error is None:
             self.acked_at = now
-            answers.accepted(self._state, channel, flight)
+            answers.accepted(self._state, channel, flight, self._refusal)
         else:
             answers.refused(self._state, channel, flight, request.error, now, self._refusal)
 
@@ -323,6 +347,10 @@ class NodeStream:
         state, type_url = self._state, channel.type_url
         new_here = state.cursor.left_of(type_url) is None
         holds = self._initial(request) if self.delta else self._remembered(channel, request)
+        # What it says it holds and does not ask for is nothing that it relies on.
+        holds = {
+            name: states for name, states in holds.items() if channel.subscription.covers(name)
+        }
         differing = state.cursor.open(type_url, holds)
         state.note_unknown(differing)
         if new_here and type_url == LISTENER:
@@ -347,7 +375,7 @@ class NodeStream:
         elif not request.version_info or differing or channel.uncertain:
             # An unanswered RTDS costs Envoy 15 s at its start.
             channel.owed = subscription.wildcard or all(
-                state.cursor.base.get(Key(type_url, name)) is None for name in subscription.names
+                state.nothing_for(Key(type_url, name)) for name in subscription.names
             )
         state.as_wanted(type_url, except_for=set(differing))
 
@@ -432,6 +460,10 @@ class NodeStream:
 
     def _report(self) -> None:
         settled, self._state.settled = self._state.settled, []
+        self._grown = self._grown or bool(settled)
+        if self._grown and all(channel.idle for channel in self._state.channels.values()):
+            self._grown = False
+            self._state.give_back()
         if settled:
             self._cache.reported(self, settled)
         if settled and self._cache.observer is not None:

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import os
+import random
 from collections.abc import Awaitable, Callable
 from typing import Self
 
@@ -13,6 +14,8 @@ import grpc
 
 from xds.cache import NodeInfo, SnapshotCache
 from xds.server import client_status
+from xds.server.admission import Admission
+from xds.server.connections import cut
 from xds.server.errors import AddressNotBound, UnsafeAddress
 from xds.server.for_operators import HealthChecks, add_for_operators
 from xds.server.options import ServerOptions
@@ -28,6 +31,18 @@ _DEFAULTS = ServerOptions()
 def cluster_of(node: NodeInfo) -> str:
     """The fleet of a node unless told otherwise: its `node.cluster`."""
     return node.cluster
+
+
+_ENDED_PER_SECOND = 1000
+"""Few streams are ended sooner than many: restarts of small fleets should not take longer."""
+
+
+def departures(
+    count: int, spread: float, chance: Callable[[], float] = random.random
+) -> list[float]:
+    """When each of `count` streams is ended at a stop: seconds from now, within `spread`."""
+    within = min(spread, count / _ENDED_PER_SECOND)
+    return [within * chance() for _ in range(count)]
 
 
 class DiscoveryService:
@@ -50,7 +65,11 @@ class DiscoveryService:
         self._options = options
         self._fleet_of = fleet_of
         self._aggregated_only = aggregated_only
-        self._admission = asyncio.Semaphore(options.first_answers)
+        self._admission = Admission(
+            at_once=options.first_answers,
+            per_second=options.first_answers_per_second,
+            hold=options.first_answer_hold,
+        )
         self._streams: set[DiscoveryStream] = set()
         self._stopping = False
 
@@ -86,14 +105,22 @@ class DiscoveryService:
         """The streams that are open now."""
         return tuple(self._streams)
 
-    def end_streams(self, reason: str) -> None:
+    def end_streams(self, reason: str) -> float:
         """Ends all streams, and each that opens from now on, with UNAVAILABLE.
 
-        Clients keep what they have and reconnect, to another server if they know one.
+        Clients keep what they have and reconnect, to another server if they know one: not all at
+        once, so they are told one by one and in random order (rule 64).
+
+        Returns:
+            Seconds until the last one is told.
         """
         self._stopping = True
-        for stream in self._streams:
-            stream.end(grpc.StatusCode.UNAVAILABLE, reason)
+        streams = tuple(self._streams)
+        times = departures(len(streams), self._options.stop_spread)
+        loop = asyncio.get_running_loop()
+        for stream, after in zip(streams, times, strict=True):
+            loop.call_later(after, stream.end, grpc.StatusCode.UNAVAILABLE, reason)
+        return max(times, default=0.0)
 
     def _handler(self, dialect: Dialect, type_url: str) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def serve_stream(_requests: object, context: Context) -> None:
@@ -116,12 +143,23 @@ class DiscoveryService:
                 end = End(grpc.StatusCode.INTERNAL, "internal error")
             finally:
                 self._streams.discard(stream)
-            # To a client that does not read, this waits until its connection ends: it holds what
-            # was being written, one response, and nothing else.
             if end is not None and end.code is not grpc.StatusCode.OK:
-                await context.abort(end.code, end.reason)
+                await self._finish(context, end)
 
         return grpc.stream_stream_rpc_method_handler(serve_stream)
+
+    async def _finish(self, context: Context, end: End) -> None:
+        """Tells the client why its stream ends; breaks the connection with one that reads nothing.
+
+        To that the status never goes out, and what was being written would be kept with it.
+        """
+        try:
+            async with asyncio.timeout(self._options.status_stall):
+                await context.abort(end.code, end.reason)
+        except TimeoutError:
+            peer = context.peer()
+            if all(stream.peer != peer for stream in self._streams):
+                cut(peer)
 
 
 def _unimplemented(reason: str) -> Callable[[object, Context], Awaitable[None]]:
@@ -168,8 +206,8 @@ class Server:
     async def stop(self) -> None:
         """Ends the streams with UNAVAILABLE, then the server."""
         await self._checks.enter_graceful_shutdown()
-        self.service.end_streams("this server is stopping; keep what you have and reconnect")
-        await self._server.stop(self._grace)
+        told = self.service.end_streams("this server is stopping; keep what you have and reconnect")
+        await self._server.stop(told + self._grace)
 
 
 async def serve(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import grpc
 
 from xds.cache import NodeInfo, NodeStream, Request, Response, SnapshotCache
+from xds.server.admission import Admission, Place
 from xds.server.framing import Malformed, read_delta, read_sotw, write_delta, write_sotw
 from xds.server.options import ServerOptions
 from xds.server.traffic import Totals, Traffic
@@ -63,6 +64,7 @@ class DiscoveryStream:
         traffic: what went over it.
         node: who the client says it is; None before its first message.
         core: its subscriptions and what it holds; None before its first message.
+        peer: the other end of its connection, as gRPC names it.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class DiscoveryStream:
         *,
         type_url: str,
         options: ServerOptions,
-        admission: asyncio.Semaphore,
+        admission: Admission,
         fleet_of: Callable[[NodeInfo], str],
         total: Totals,
     ) -> None:
@@ -80,15 +82,18 @@ class DiscoveryStream:
         self.traffic = Traffic()
         self.node: NodeInfo | None = None
         self.core: NodeStream | None = None
+        self.peer = ""
         self._cache = cache
         self._dialect = dialect
         self._options = options
-        self._admission = admission
         self._fleet_of = fleet_of
         self._total = total
         self._wake = asyncio.Event()
+        self._admission = admission
+        self._place = Place(self._wake.set)
         self._end: End | None = None
         self._clock = asyncio.get_running_loop().time
+        self._since = self._clock()
 
     def end(self, code: grpc.StatusCode, reason: str) -> None:
         """Asks the stream to end with a status, once what is being written is out."""
@@ -101,22 +106,18 @@ class DiscoveryStream:
         Returns:
             The status to end it with; None if the client has ended it.
         """
-        first = await context.read()
-        if not isinstance(first, bytes):  # the end
-            return None
+        self.peer = context.peer()
+        reading = asyncio.create_task(self._read(context))
         try:
-            core = self._open(first)
-        except Malformed as error:
-            return End(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        reading = asyncio.create_task(self._read(context, core))
-        try:
-            await self._write(context, core)
+            await self._write(context)
         finally:
             reading.cancel()
-            self._cache.disconnect(core)
+            self._admission.leave(self._place)
+            if self.core is not None:
+                self._cache.disconnect(self.core)
         return self._end
 
-    def _open(self, first: bytes) -> NodeStream:
+    def _open(self, first: bytes) -> None:
         """Opens the stream in the cache with what the first message says (rules 1, 2, 8)."""
         request, node = self._dialect.read(first, self.type_url)
         if node is None or not node.id:
@@ -135,7 +136,6 @@ class DiscoveryStream:
         core.on_dirty = self._wake.set
         self.node, self.core = node, core
         self._receive(core, request)
-        return core
 
     def _receive(self, core: NodeStream, request: Request) -> None:
         self.traffic.requests += 1
@@ -147,35 +147,39 @@ class DiscoveryStream:
         core.receive(request, self._clock())
         self._wake.set()
 
-    async def _read(self, context: Context, core: NodeStream) -> None:
+    async def _read(self, context: Context) -> None:
         try:
-            await self._take(context, core)
+            await self._take(context)
+        except Malformed as error:
+            self.end(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except Exception:  # noqa: BLE001 - whatever it is, the client is told nothing of it
-            _log.exception("reading from node %s of fleet %s", core.node.id, core.fleet)
+            _log.exception("reading from %s", self.peer)
             self.end(grpc.StatusCode.INTERNAL, "internal error")
 
-    async def _take(self, context: Context, core: NodeStream) -> None:
+    async def _take(self, context: Context) -> None:
         while isinstance(data := await context.read(), bytes):
-            try:
+            if self.core is None:
+                self._open(data)
+            else:
                 request, _ = self._dialect.read(data, self.type_url)
-            except Malformed as error:
-                self.end(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-                return
-            self._receive(core, request)
+                self._receive(self.core, request)
         self.end(grpc.StatusCode.OK, "")
 
-    async def _write(self, context: Context, core: NodeStream) -> None:
+    async def _write(self, context: Context) -> None:
         answered = False
         while self._end is None:
             self._wake.clear()
-            if answered:
-                await self._send(context, core.run(self._clock()))
+            if self.core is None:
+                pass  # it has not said yet who it is
+            elif answered:
+                await self._send(context, self.core.run(self._clock()))
+            elif self._place.its_turn:
+                answered = await self._send(context, self.core.run(self._clock()))
+                self._admission.leave(self._place)
             else:
-                # Thousands that reconnect at once: a bounded number is answered at a time.
-                async with self._admission:
-                    answered = await self._send(context, core.run(self._clock()))
+                self._admission.ask(self._place)
             if self._end is None:
-                await self._sleep(core)
+                await self._sleep(self._timer())
 
     async def _send(self, context: Context, responses: list[Response]) -> bool:
         for response in responses:
@@ -187,30 +191,37 @@ class DiscoveryStream:
                 stall = f"nothing could be written for {self._options.write_stall:g} s"
                 self.end(grpc.StatusCode.DEADLINE_EXCEEDED, stall)
                 return True
+            except grpc.aio.InternalError:  # the connection broke under it
+                self.end(grpc.StatusCode.OK, "")
+                return True
             counts = (len(response.resources), len(response.removed), len(data))
             of_type = self._total.of(self.core.fleet if self.core else "", response.type_url)
             for traffic in (self.traffic, self._total, of_type):
                 traffic.sent(resources=counts[0], removals=counts[1], size=counts[2])
         return bool(responses)
 
-    async def _sleep(self, core: NodeStream) -> None:
-        """Waits for a wake, the core's timer, or an answer that is overdue."""
-        if self._wake.is_set():
-            return
-        now = self._clock()
-        timer = core.next_timer(now)
-        overdue = core.awaited_since()
-        if overdue is not None:
-            limit = overdue + self._options.answer_overdue
-            if limit <= now:
-                late = f"no answer to an EDS or LDS response for {self._options.answer_overdue:g} s"
-                self.end(grpc.StatusCode.DEADLINE_EXCEEDED, late)
-                return
-            timer = limit if timer is None else min(timer, limit)
-        if timer is None:
+    def _timer(self) -> float | None:
+        """Gives when to look again though nothing happens; ends a stream that is overdue."""
+        now, core = self._clock(), self.core
+        awaited: float | None = self._since
+        patience, what = self._options.first_request, "request came"
+        timer = None
+        if core is not None:
+            awaited, timer = core.awaited_since(), core.next_timer(now)
+            patience, what = self._options.answer_overdue, "answer to an EDS or LDS response"
+        if awaited is None:
+            return timer
+        limit = awaited + patience
+        if limit <= now:
+            self.end(grpc.StatusCode.DEADLINE_EXCEEDED, f"no {what} for {patience:g} s")
+        return limit if timer is None else min(limit, timer)
+
+    async def _sleep(self, until: float | None) -> None:
+        """Waits for a wake."""
+        if until is None or self._wake.is_set():
             await self._wake.wait()
             return
-        alarm = asyncio.get_running_loop().call_at(timer, self._wake.set)
+        alarm = asyncio.get_running_loop().call_at(until, self._wake.set)
         try:
             await self._wake.wait()
         finally:
