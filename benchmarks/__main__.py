@@ -30,6 +30,7 @@ BENCHMARKS = {
         fan_out,
         one_of_many,
         at_scale,
+        bad_among_good,
         restart,
         store_writes,
         persistence,
