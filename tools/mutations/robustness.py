@@ -39,13 +39,13 @@ MUTATIONS = (
     Mutation(
         rule=63,
         breaks="a node's new stream puts an end to the service of its old one",
-        file="xds/cache/cache.py",
+        file="xds/cache/fleet.py",
         old="""\
-        state.streams.append(stream)
+        self.streams[stream] = None
 """,
         new="""\
-        state.streams[:] = [one for one in state.streams if one.node.id != node.id]
-        state.streams.append(stream)
+        self.streams = {one: None for one in self.streams if one.node.id != stream.node.id}
+        self.streams[stream] = None
 """,
     ),
     Mutation(
