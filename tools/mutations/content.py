@@ -55,7 +55,7 @@ MUTATIONS = (
     Mutation(
         rule=52,
         breaks="every change sends everything",
-        file="xds/cache/cache.py",
+        file="xds/cache/fleet.py",
         old="""\
         for stream in self.streams:
             stream.on_dirty()

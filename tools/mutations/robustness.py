@@ -36,14 +36,13 @@ MUTATIONS = (
     Mutation(
         rule=63,
         breaks="a node's new stream puts an end to the service of its old one",
-        file="xds/cache/cache.py",
+        file="xds/cache/fleet.py",
         old="""\
-        state.streams[stream] = None
+        self.streams[stream] = None
 """,
         new="""\
-        for one in [one for one in state.streams if one.node.id == node.id]:
-            del state.streams[one]
-        state.streams[stream] = None
+        self.streams = {one: None for one in self.streams if one.node.id != stream.node.id}
+        self.streams[stream] = None
 """,
     ),
     Mutation(

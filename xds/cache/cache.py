@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from xds.cache.canary import Canary, Held
 from xds.cache.cursor import Left
-from xds.cache.former import Former
+from xds.cache.fleet import Fleet
 from xds.cache.guard import RemovalGuard, Withheld
 from xds.cache.published import Publishable, resources_of
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource
-from xds.cache.snapshot import EMPTY, Snapshot, oldest
+from xds.cache.snapshot import Snapshot
 from xds.cache.stream import NodeStream
 from xds.cache.types import Key, NodeInfo, Observer, RejectedVersion
-from xds.cache.variant import Variant
 
 _REMEMBERED = 4096
 """Nodes without a stream of which it is remembered what they hold."""
@@ -24,37 +23,6 @@ _REMEMBERED = 4096
 
 _Who = tuple[str, str, frozenset[str] | None]
 """Fleet, node, and the types that its stream may carry."""
-
-
-@dataclass(slots=True)
-class _Fleet:
-    base: Snapshot | None = None
-    variants: dict[str, Variant] = field(default_factory=dict)
-    streams: dict[NodeStream, None] = field(default_factory=dict)
-    of_node: dict[str, list[NodeStream]] = field(default_factory=dict)
-    former: Former = field(default_factory=Former)
-    withheld: Withheld = field(default_factory=Withheld)
-    buried: dict[str, dict[str, None]] = field(default_factory=dict)
-    canary: Canary | None = None
-
-    def given(self, node: str) -> Snapshot | None:
-        """Gives what a node is given, but for its own variant."""
-        if self.canary is None or self.canary.node == node:
-            return self.base
-        return self.canary.rest
-
-    def dirty(self) -> None:
-        """Says to all streams that there may be something to send."""
-        for stream in self.streams:
-            stream.on_dirty()
-
-    def prune(self, variant: str) -> None:
-        """Forgets a variant that differs in nothing any more, when no stream has to hear it."""
-        made = self.variants.get(variant)
-        if made is None or made.changes:
-            return
-        if all(stream.variant != variant for stream in self.streams):
-            del self.variants[variant]
 
 
 class SnapshotCache:
@@ -80,10 +48,9 @@ class SnapshotCache:
         self.observer = observer
         self.on_withheld: Callable[[str], None] = _nothing
         self._guard = guard
-        self._fleets: dict[str, _Fleet] = {}
+        self._fleets: dict[str, Fleet] = {}
         self._rejected: dict[tuple[str, str], dict[Key, Rejection]] = {}
         self._left: OrderedDict[_Who, Left] = OrderedDict()
-        self._turn = 0
         self._opened = 0
 
     def advance(
@@ -107,23 +74,7 @@ class SnapshotCache:
         Raises:
             ValueError: if the revision is lower than the fleet's.
         """
-        state = self._fleet(fleet)
-        base = state.base or EMPTY
-        if revision < base.revision:
-            raise ValueError(f"fleet {fleet} is at revision {base.revision}, not before {revision}")
-        before = len(state.withheld.kept)
-        applied = state.withheld.sift(base, changes, explained)
-        for key in applied:
-            old = base.get(key)
-            if old is not None:
-                state.former.add(old)
-        state.base = base.with_changes(revision, applied)
-        if state.canary is not None:
-            state.canary.follow(base, state.base, applied)
-            self._promote(state, applied)
-        state.dirty()
-        if len(state.withheld.kept) > before:
-            self.on_withheld(fleet)
+        self._fleet(fleet).advance(revision, changes, explained, self.on_withheld)
 
     def publish(self, fleet: str, messages: Iterable[Publishable]) -> int:
         """Makes `messages` all that a fleet holds; only what differs from before is sent.
@@ -176,16 +127,7 @@ class SnapshotCache:
         Raises:
             ValueError: if the fleet is not loaded.
         """
-        state = self._fleets.get(fleet)
-        if state is None or state.base is None:
-            raise ValueError(f"fleet {fleet} is not loaded")
-        self._turn += 1
-        made = state.variants.setdefault(variant, Variant())
-        made.replace(changes, revision=revision, turn=self._turn)
-        state.prune(variant)
-        for stream in state.streams:
-            if stream.variant == variant:
-                stream.on_dirty()
+        self._loaded(fleet).overlay(variant, revision, changes)
 
     def snapshot(self, fleet: str, variant: str = "") -> Snapshot | None:
         """Gives what a fleet should hold; None if not loaded: its streams are not answered."""
@@ -239,19 +181,13 @@ class SnapshotCache:
             fleet: the fleet.
             keys: the names, wanted or not. They stay buried until `unbury`.
         """
-        buried = self._fleet(fleet).buried
-        for type_url, name in keys:
-            buried.setdefault(type_url, {})[name] = None
+        self._fleet(fleet).bury(keys)
 
     def unbury(self, fleet: str, keys: Iterable[Key]) -> None:
         """Takes that every node that may come back is in step with names that were buried."""
         state = self._fleets.get(fleet)
         if state is not None:
-            for type_url, name in keys:
-                names = state.buried.get(type_url, {})
-                names.pop(name, None)
-                if not names:
-                    state.buried.pop(type_url, None)
+            state.unbury(keys)
 
     def buried(self, fleet: str, type_url: str) -> Collection[str]:
         """Gives the names of a type of which nodes may hold something that they do not say."""
@@ -261,11 +197,7 @@ class SnapshotCache:
     def given(self, stream: NodeStream) -> Snapshot | None:
         """Gives what a stream is given: its variant, and old versions while a canary tries new."""
         state = self._fleets.get(stream.fleet)
-        line = state.given(stream.node.id) if state else None
-        if state is None or line is None:
-            return None
-        made = state.variants.get(stream.variant)
-        return line if made is None else made.over(line)
+        return state.given(stream) if state else None
 
     def changed_later(self, stream: NodeStream, seen: Snapshot) -> Mapping[Key, int] | None:
         """Gives what changed in what a stream is given since `seen`, and its revision tells not.
@@ -274,15 +206,7 @@ class SnapshotCache:
         line than before), all of both is to be compared.
         """
         state = self._fleets.get(stream.fleet)
-        line = state.given(stream.node.id) if state else None
-        if state is None or line is None:
-            return {}
-        made = state.variants.get(stream.variant)
-        own = (made.own.after(seen.own) or {}) if made else {}
-        if line.line == seen.line == 0:
-            return own
-        promoted = line.line_changes_from(seen)
-        return None if promoted is None else oldest(promoted, own)
+        return state.changed_later(stream, seen) if state else {}
 
     def canary(self, fleet: str, node: str | None) -> None:
         """Says which node of a fleet is given changes first; None: all are at the same time.
@@ -300,33 +224,15 @@ class SnapshotCache:
         Raises:
             ValueError: if the fleet is not loaded.
         """
-        state = self._fleets.get(fleet)
-        if state is None or state.base is None:
-            raise ValueError(f"fleet {fleet} is not loaded")
-        before = state.canary
-        if node == (before.node if before else None):
+        state = self._loaded(fleet)
+        before = state.canary.node if state.canary else None
+        if node == before:
             return
-        streams = [stream for stream in state.streams if stream.node.id == node]
         if before is not None:  # another one may be given now what it refused
-            refusals = self._rejected.get((fleet, before.node), {})
+            refusals = self._rejected.get((fleet, before), {})
             for key, rejection in refusals.items():
                 refusals[key] = replace(rejection, alone=False)
-        if node is None:
-            state.canary = None
-        elif before is not None:
-            before.node, before.streams = node, streams
-            self._promote(state, before.held)
-        else:
-            self._turn += 1
-            state.canary = Canary(node, state.base.forked(self._turn), streams)
-            self._turn += 1
-            refused = {
-                key: rejection.last_good
-                for key, rejection in self._rejected.get((fleet, node), {}).items()
-                if rejection.alone and rejection.version == _version(state.base.get(key))
-            }
-            state.canary.keep(self._turn, refused)
-        state.dirty()
+        state.appoint(node, self._rejected.get((fleet, node or ""), {}))
 
     def held_back(self, stream: NodeStream, key: Key) -> Held | None:
         """Gives what of a name a stream is not given yet because its fleet's canary tries it."""
@@ -349,22 +255,12 @@ class SnapshotCache:
         """Takes that a stream knows better what its node holds of these names; None: of all."""
         state = self._fleets[stream.fleet]
         if state.canary is not None and state.canary.node == stream.node.id:
-            self._promote(state, state.canary.held if keys is None else keys)
-
-    def _promote(self, state: _Fleet, keys: Iterable[Key]) -> None:
-        """Gives the rest of a fleet what its canary has confirmed, of these and with them."""
-        if state.canary is None or state.base is None:
-            return
-        ready = state.canary.ready(state.base, keys)
-        if ready:
-            self._turn += 1
-            state.canary.promote(state.base, self._turn, ready)
-            state.dirty()
+            state.promote(state.canary.held if keys is None else keys)
 
     def former(self, fleet: str, key: Key, version: str) -> Resource | None:
         """Gives a version that was wanted before, if it is still remembered."""
         state = self._fleets.get(fleet)
-        return state.former.get(key, version) if state else None
+        return state.former(key, version) if state else None
 
     def connect(
         self,
@@ -391,8 +287,7 @@ class SnapshotCache:
         state = self._fleet(fleet)
         left = self._left.pop(who, None)
         # Thousands of nodes may connect at once: none is looked for among all streams.
-        same_node = state.of_node.setdefault(node.id, [])
-        for other in same_node:
+        for other in state.of_node.get(node.id, ()):
             if other.types == types:
                 left = other.leave()
         rejected: dict[Key, Rejection] = {}
@@ -414,10 +309,7 @@ class SnapshotCache:
             variant=variant,
             strays=state.withheld.strays,
         )
-        state.streams[stream] = None
-        same_node.append(stream)
-        if state.canary is not None and state.canary.node == node.id:
-            state.canary.streams.append(stream)
+        state.join(stream)
         if self.observer is not None:
             self.observer.opened(stream)
         return stream
@@ -427,28 +319,26 @@ class SnapshotCache:
         fleet, node = self._fleets[stream.fleet], stream.node.id
         if stream not in fleet.streams:
             return
-        del fleet.streams[stream]
-        if fleet.canary is not None and stream in fleet.canary.streams:
-            fleet.canary.streams.remove(stream)
-        fleet.prune(stream.variant)
-        others = fleet.of_node[node]
-        others.remove(stream)
+        others = fleet.leave(stream)
         remembered = not stream.node.is_grpc
         if remembered and all(other.types != stream.types for other in others):
             self._left[stream.fleet, node, stream.types] = stream.leave()
             while len(self._left) > _REMEMBERED:
                 self._left.popitem(last=False)
-        if not others:
-            del fleet.of_node[node]
-            if not self._rejected.get((stream.fleet, node)):
-                self._rejected.pop((stream.fleet, node), None)
+        if not others and not self._rejected.get((stream.fleet, node)):
+            self._rejected.pop((stream.fleet, node), None)
         if fleet.base is None and not fleet.streams and not fleet.buried:
             del self._fleets[stream.fleet]
         if self.observer is not None:
             self.observer.closed(stream)
 
-    def _fleet(self, fleet: str) -> _Fleet:
-        return self._fleets.setdefault(fleet, _Fleet(withheld=Withheld(self._guard)))
+    def _fleet(self, fleet: str) -> Fleet:
+        return self._fleets.setdefault(fleet, Fleet(fleet, Withheld(self._guard)))
+
+    def _loaded(self, fleet: str) -> Fleet:
+        state = self._fleets.get(fleet) or Fleet(fleet, Withheld())
+        state.loaded()
+        return state
 
     @property
     def fleets(self) -> Sequence[str]:
@@ -494,7 +384,3 @@ class SnapshotCache:
 
 def _nothing(_fleet: str) -> None:
     """Stands for who is not there yet."""
-
-
-def _version(resource: Resource | None) -> str:
-    return resource.version if resource else ""
