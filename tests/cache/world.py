@@ -188,6 +188,11 @@ class World:
 
     def restart(self) -> None:
         self.forget_settled()
+        # What was found out so far of what was refused and not named ends with the process.
+        for name, key, version in list(self.refusals):
+            stored = self.stored.get((name, key))
+            if stored is None or stored.version != version:
+                del self.refusals[name, key, version]
         self.cache = SnapshotCache(self)
         self.cache.bury(FLEET, self.doubtful)
         for node in self.nodes:

@@ -125,9 +125,7 @@ def refused(
         changed = [name for name, resource in flight.entries.items() if resource is not None]
         if len(changed) > 1:
             for half in halves(changed):
-                channel.suspects.update(half)
-                channel.groups.append(half)
-                channel.grouped.update(half)
+                channel.set_apart(half)
         else:
             guilty = changed or list(flight.entries)
     for name, resource in flight.entries.items():
