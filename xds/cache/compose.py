@@ -183,6 +183,7 @@ class Composer:
                 self._state.put(Key(channel.type_url, name))
             return
         channel.uncertain = False
+        channel.deferred.clear()  # a full set answers every name, if only by leaving it out
         full, kept = full_set(self._state, channel, batch.entries)
         yield from self._send(channel, batch, now, full=full, kept=kept)
 
