@@ -28,8 +28,14 @@ TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
 class Fleet:
     """Some nodes that ask for everything by wildcard or name, and ACK when they are told to."""
 
-    def __init__(self, *nodes: str, canary: str | None = "a", load: tuple[Resource, ...] = ()):
-        self.cache = SnapshotCache()
+    def __init__(
+        self,
+        *nodes: str,
+        canary: str | None = "a",
+        load: tuple[Resource, ...] = (),
+        cache: SnapshotCache | None = None,
+    ):
+        self.cache = cache or SnapshotCache()
         self.now = 100.0
         self.revision = 1
         self.cache.advance(FLEET, 1, {one.key: one for one in load})

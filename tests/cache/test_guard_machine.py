@@ -37,6 +37,8 @@ class GuardedWorld(CanaryWorld):
             if index in self.trees:  # its rows are back
                 changes |= {one.key: self.wanted[one.key] for one in self.tree(index)}
         self.cache.advance(FLEET, self.revision, changes, explained=changes.keys())
+        # A node that is away may list it: what was deleted is no stray, tombstones tell of it.
+        self.cache.bury(FLEET, (key for key, one in changes.items() if one is None))
 
     def tree(self, index: int):
         return self.trees[index].resources().values()
