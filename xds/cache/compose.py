@@ -69,6 +69,8 @@ class Composer:
             del state.later[key]
             state.put(key)
         responses: list[Response] = []
+        if all(channel.idle for channel in state.channels.values()):
+            return responses  # an answer came, and that was all
         extra = [type_url for type_url in state.channels if type_url not in ORDER]
         for type_url in (*ORDER, *extra):
             responses.extend(self._type(type_url, now, removals=False))
@@ -79,13 +81,12 @@ class Composer:
     def _type(self, type_url: str, now: float, *, removals: bool) -> Iterator[Response]:
         channel = self._state.channels.get(type_url)
         if channel is None or channel.greeting is not None or channel.idle:
-            return
+            return iter(())
         if self._state.delta:
-            yield from self._delta(channel, now, removals=removals)
-        elif type_url in FULL_SETS:
-            yield from self._full_set(channel, now)
-        else:
-            yield from self._partial(channel, now)
+            return self._delta(channel, now, removals=removals)
+        if type_url in FULL_SETS:
+            return self._full_set(channel, now)
+        return self._partial(channel, now)
 
     def _delta(self, channel: Channel, now: float, *, removals: bool) -> Iterator[Response]:
         # Asked for by name, or endpoints right behind their cluster: these wait for no answer.

@@ -142,6 +142,14 @@ class NodeStream:
         self._report()
         return responses
 
+    @property
+    def busy(self) -> bool:
+        """Whether `run` may give something now, or `next_timer` another time than before."""
+        state = self._state
+        return bool(state.later) or any(
+            channel.greeting is not None or not channel.idle for channel in state.channels.values()
+        )
+
     def next_timer(self, now: float) -> float | None:
         """Gives when `run` should be called even if nothing happens; None: no need."""
         times = list(self._state.later.values())
