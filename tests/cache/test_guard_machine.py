@@ -10,7 +10,7 @@ from tests.cache.client import Violation
 from tests.cache.test_canary_machine import CanaryMachine
 from tests.cache.test_machine import TREES
 from tests.cache.world import FLEET, Tree
-from xds.cache import RemovalGuard, SnapshotCache
+from xds.cache import CLUSTER, LISTENER, RemovalGuard, SnapshotCache
 
 SOME = st.sets(TREES, min_size=1)
 
@@ -38,7 +38,8 @@ class GuardedWorld(CanaryWorld):
                 changes |= {one.key: self.wanted[one.key] for one in self.tree(index)}
         self.cache.advance(FLEET, self.revision, changes, explained=changes.keys())
         # A node that is away may list it: what was deleted is no stray, tombstones tell of it.
-        self.cache.bury(FLEET, (key for key, one in changes.items() if one is None))
+        gone = (key for key, one in changes.items() if one is None)
+        self.cache.bury(FLEET, (key for key in gone if key.type_url in (CLUSTER, LISTENER)))
 
     def tree(self, index: int):
         return self.trees[index].resources().values()
