@@ -4,7 +4,7 @@ import pytest
 
 from tests.cache.messages import http_listener
 from tests.cache.peer import FLEET, Peer, names, tree
-from xds.cache import CLUSTER, LISTENER, Key, RejectedVersion, SnapshotCache
+from xds.cache import CLUSTER, LISTENER, ROUTE, Key, RejectedVersion, SnapshotCache
 
 WEB = tree("web")
 OLD = [one.key for one in tree("old", 8001) if one.key.type_url in (CLUSTER, LISTENER)]
@@ -133,3 +133,20 @@ def test_what_is_listed_stays_and_keeps_what_it_may_need_though_it_cannot_be_rep
     sent += peer.after(6.0)
     gone = {name for response in sent for name in response.removed}
     assert gone == {"old-vip"}
+
+
+def test_a_refused_route_of_which_nothing_good_is_known_keeps_no_cluster():
+    """Envoy ignores the removal of a route, so it cannot be made sure that it is not there."""
+    peer = restarted()
+    bad = next(one for one in WEB if one.key.type_url == ROUTE)
+    peer.cache.bury(FLEET, [bad.key])
+    peer.cache.restore_rejection(FLEET, "n1", RejectedVersion(bad.key, bad.version, "bad"))
+    sent = [
+        *peer.ask(CLUSTER, initial_versions=listed(CLUSTER)),
+        *peer.ask(LISTENER, initial_versions=listed(LISTENER)),
+        *peer.ask(ROUTE, subscribe=("web-vip",)),
+    ]
+    for response in sent:
+        sent += peer.ack(response)
+    sent += peer.after(6.0)
+    assert {name for response in sent for name in response.removed} >= {"old-vip", "old"}

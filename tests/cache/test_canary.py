@@ -34,9 +34,10 @@ class Fleet:
         canary: str | None = "a",
         load: tuple[Resource, ...] = (),
         routes: tuple[str, ...] = ("*",),
+        cache: SnapshotCache | None = None,
     ):
         self.routes = routes
-        self.cache = SnapshotCache()
+        self.cache = cache or SnapshotCache()
         self.now = 100.0
         self.revision = 1
         self.cache.advance(FLEET, 1, {one.key: one for one in load})

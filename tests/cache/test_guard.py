@@ -118,6 +118,8 @@ def test_an_operators_word_is_for_what_is_withheld_now():
     released = fleet.cache.allow_removals(FLEET)
     fleet.revision += 1
     assert released == {one.key for one in everything}
+    for type_url, buried in ((CLUSTER, MANY), (LISTENER, MANY), (ROUTE, 0), (ENDPOINT, 0)):
+        assert len(fleet.cache.buried(FLEET, type_url)) == buried
     assert not fleet.cache.withheld(FLEET)
     assert not fleet.names(LISTENER)
     again = [one for number in range(MANY) for one in tree(f"u{number}", 9000 + number)]

@@ -207,6 +207,10 @@ def nothing_is_buried(patch):
     patch.setattr(SnapshotCache, "bury", lambda *_: None)
 
 
+def what_cannot_be_given_is_left_in_doubt(patch):
+    patch.setattr(gates, "_made_sure", lambda *_: None)
+
+
 MUTATIONS: list[tuple[Patch, str]] = [
     (no_gates, r"needs \{|before its limit|\(3, 7\)"),
     (what_unsubscribed_counts_as_held, r"needs \{"),
@@ -300,6 +304,7 @@ SCENARIOS = [
     (cut_off_in_a_search, a_search_ends_with_its_stream, r"refused \d+ times \(6\)"),
     (applied_in_part_then_deleted, parts_of_refused_responses_are_forgotten, r"\(8\)"),
     (applied_in_part_deleted_and_restarted, nothing_is_buried, r"\(8\)"),
+    (applied_in_part_deleted_and_restarted, what_cannot_be_given_is_left_in_doubt, r"\(8\)"),
     (a_listener_while_limits_are_in_flight, listeners_wait_for_no_limit, r"before its limit"),
     (limits_that_change_alone, a_variant_is_as_old_as_its_base, r"has not the limits of \d+ \(1\)"),
     (renamed_and_exchanged, addresses_are_free, r"duplicate address"),

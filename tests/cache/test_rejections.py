@@ -263,3 +263,22 @@ def test_a_last_good_whose_cluster_is_gone_is_not_served():
     peer.set(bad, http_listener("l", 1, "r"), endpoints("x", 1))
     (response,) = peer.ask(ROUTE, subscribe=("r",))
     assert (response.resources, response.removed) == ((), ("r",))
+
+
+def test_what_was_good_and_is_refused_when_it_is_wanted_again_is_sent_once():
+    """Another process of the client may be of another mind."""
+    peer = Peer()
+    good, bad = cluster("a"), cluster("a", 1)
+    peer.set(good)
+    peer.ack(peer.ask(CLUSTER)[0])
+    (response,) = peer.set(bad)
+    peer.nack(response, "a: no")
+    peer.reconnect()
+    peer.revision += 1
+    peer.cache.advance(FLEET, peer.revision, {good.key: good})
+    peer.now += 60.0
+    (response,) = peer.ask(CLUSTER)
+    assert response.resources == (good,)
+    assert peer.nack(response, "a: no") == []
+    assert peer.after(60.0) == []
+    assert (peer.heard[-1].version, peer.heard[-1].last_good) == (good.version, None)

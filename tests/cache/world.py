@@ -85,9 +85,12 @@ class World:
         self.exchanged = False
         self.live: set[tuple[str, int, int, int]] = set()
         self.doubtful: dict[Key, int] = {}  # what some node may hold otherwise than it says
-        self.cache = SnapshotCache(self)
+        self.cache = self.new_cache()
         self.cache.advance(FLEET, 0, {})
         self.nodes: list[Node] = []
+
+    def new_cache(self) -> SnapshotCache:
+        return SnapshotCache(self)
 
     # What the control plane hears.
     def opened(self, stream): ...
@@ -166,10 +169,13 @@ class World:
         }
         changes |= {key: None for key in before if key not in self.wanted}
         self.doubtful |= dict.fromkeys(changes, self.revision)
-        self.cache.advance(FLEET, self.revision, changes)
+        self.advance(changes)
         for node in self.nodes:
             self.limit(node, self.revision)
         self.run()
+
+    def advance(self, changes: dict[Key, Resource | None]) -> None:
+        self.cache.advance(FLEET, self.revision, changes)
 
     def limit_anew(self, node: Node, revision: int) -> None:
         """A node's limits change, as part of a change that was made before."""
@@ -193,7 +199,7 @@ class World:
             stored = self.stored.get((name, key))
             if stored is None or stored.version != version:
                 del self.refusals[name, key, version]
-        self.cache = SnapshotCache(self)
+        self.cache = self.new_cache()
         self.cache.bury(FLEET, self.doubtful)
         for node in self.nodes:
             node.unknown = True

@@ -158,10 +158,12 @@ def _reject(
         states = without(states, resource)
     earlier = state.rejected.get(key)
     version = resource.version if resource else ""
-    if earlier is not None and same(earlier.last_good, resource) and resource is not None:
+    spoilt = earlier is not None and resource is not None and same(earlier.last_good, resource)
+    if spoilt and earlier is not None and not same(cursor.base.get(key), resource):
         # What was served instead is refused too: the wanted version stays the rejected one.
         state.rejected[key] = Rejection(earlier.version, earlier.message, None, now)
     else:
+        earlier = None if spoilt else earlier
         good = _servable(states, earlier)
         state.rejected[key] = Rejection(version, text, good, now)
         report(RejectedVersion(key, version, text, good))

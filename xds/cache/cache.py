@@ -15,7 +15,7 @@ from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource
 from xds.cache.snapshot import Snapshot
 from xds.cache.stream import NodeStream
-from xds.cache.types import Key, NodeInfo, Observer, RejectedVersion
+from xds.cache.types import CLUSTER, LISTENER, Key, NodeInfo, Observer, RejectedVersion
 
 _REMEMBERED = 4096
 """Nodes without a stream of which it is remembered what they hold."""
@@ -158,7 +158,8 @@ class SnapshotCache:
             return frozenset()
         released = state.withheld.release()
         gone = dict.fromkeys(key for key in released if state.base.get(key) is not None)
-        self.bury(fleet, released)
+        # Envoy drops routes and endpoints with what refers to them.
+        self.bury(fleet, (key for key in released if key.type_url in (CLUSTER, LISTENER)))
         self.advance(fleet, revision or state.base.revision + 1, gone, explained=released)
         for stream in state.streams:
             stream.look_again(released)

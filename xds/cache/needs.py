@@ -130,6 +130,8 @@ def unknown(state: State, type_url: str) -> Iterator[Key]:
         pending = state.cursor.pending.get(key)
         if pending is None or all(one is None or one.known for one in pending.states):
             continue
+        if type_url == ROUTE and None in pending.states and state.refused(key) is not None:
+            continue  # nothing good is known, and Envoy ignores a removal: nothing it is
         yield key
 
 
