@@ -70,6 +70,7 @@ def test_a_removal_and_what_is_under_way(run, api):
             "is SYNCED: it holds everything of revision 1042, which took it 61 ms",
         ),
         ({"state": "SYNCED"}, "is SYNCED: it holds everything of revision 1042"),
+        ({}, "is PENDING at revision 1042: nothing that it asks for is missing"),
         ({"state": "LOST", "connected": False}, "is LOST: it is not connected"),
         ({"unsettled": [WAITING] * 256}, "is PENDING at revision 1042: 256 or more not as wanted"),
     ],
@@ -93,6 +94,7 @@ def test_the_lag_of_each_node_in_a_fleet(run, api, lag, cell):
 def test_what_is_overdue_is_said_and_where_to_look(run, api):
     node = {**NODE, "pending": [POOL, VIP], "overdue": f"for 78 s: Cluster {POOL} sent"}
     api.answer("FleetService/ListNodes", {"nodes": [node]})
+    api.answer("FleetService/GetFleet", {"name": "fleets/edge"})
     ran = run("tidegate fleet status edge")
     assert f"waiting for 2 for 78 s: Cluster {POOL} sent" in ran.out
     assert "tidegate fleet status edge/e1" in ran.err
