@@ -318,3 +318,19 @@ def test_what_is_unanswered_is_bounded_however_much_changes_and_what_is_kept_by_
         unanswered += peer.ack(unanswered.pop(0))
     assert peer.stream.in_step(peer.revision)
     assert not peer.stream.pending
+
+
+def test_the_answer_to_what_came_before_a_removal_opens_no_gate():
+    """The cluster was there then; its removal is on its way, and it is to come back after that."""
+    peer = Peer()
+    for type_url in (LISTENER, CLUSTER):
+        peer.ack(peer.ask(type_url)[0])
+    (first,) = peer.set(cluster("a"))
+    assert peer.set(gone=(cluster("a"),)) == []
+    (removal,) = peer.after(0.3)
+    assert removal.removed == ("a",)
+    assert peer.set(cluster("a"), tcp_listener("l", 1, "a")) == []
+    assert peer.ack(first) == []
+    (again,) = peer.ack(removal)
+    assert kinds([again]) == [("Cluster", ["a"], ())]
+    assert kinds(peer.ack(again)) == [("Listene", ["l"], ())]

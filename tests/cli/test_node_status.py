@@ -86,6 +86,7 @@ def test_a_node_in_one_line(run, api, more, words):
 def test_the_lag_of_each_node_in_a_fleet(run, api, lag, cell):
     node = {**NODE, "state": "SYNCED", **({"lag": lag} if lag else {})}
     api.answer("FleetService/ListNodes", {"nodes": [node]})
+    api.answer("FleetService/GetFleet", {"name": "fleets/edge"})
     ran = run("tidegate fleet status edge -c LAG --no-header")
     assert ran.out.strip() == cell
     assert "why" not in ran.err
@@ -104,6 +105,7 @@ def test_what_was_refused_is_not_waited_for(run, api):
     refused = [{"resource": VIP, "message": "cannot bind"}]
     node = {**NODE, "state": "REJECTED", "pending": [VIP], "rejections": refused}
     api.answer("FleetService/ListNodes", {"nodes": [node]})
+    api.answer("FleetService/GetFleet", {"name": "fleets/edge"})
     ran = run("tidegate fleet status edge -c DETAIL --no-header")
     assert ran.out.strip() == 'vip/web: "cannot bind"'
 

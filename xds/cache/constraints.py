@@ -32,6 +32,9 @@ _KEPT = 256
 _UNREAD = frozenset({"envoy.config.core.v3.Metadata.typed_filter_metadata"})
 """Messages in an `Any` that Envoy leaves packed unless an extension asks for them."""
 
+_LARGEST = 4096
+"""Bytes of a message that is remembered as good; larger ones are rare, and would be kept alive."""
+
 _UNCHECKED = "envoy.extensions.load_balancing_policies."
 _CHECKED = frozenset({f"{_UNCHECKED}override_host.v3.OverrideHost"})
 """Of the policies Envoy 1.40 checks this one: with `choice_count` 0 it serves (measured)."""
@@ -99,6 +102,8 @@ def plan_of(descriptor: Descriptor) -> Plan:
 
 def _look_into(message: Message, plan: Plan) -> Sequence[str]:
     """Looks at a message in another one; to see that it was seen costs a tenth of that."""
+    if message.ByteSize() > _LARGEST:
+        return _look_at(message, plan)
     body = message.SerializePartialToString()
     if body in plan.good:
         return _NOTHING
@@ -255,12 +260,17 @@ def _has_rules(descriptor: Descriptor) -> bool:
 
 
 def _packed(value: Any) -> Sequence[str]:
-    return _unpacked(value.type_url, value.value)
+    look = _unpacked if len(value.value) > _LARGEST else _unpacked_before
+    return look(value.type_url, value.value)
 
 
 @lru_cache(maxsize=1024)
-def _unpacked(type_url: str, value: bytes) -> Sequence[str]:
+def _unpacked_before(type_url: str, value: bytes) -> Sequence[str]:
     """Most of what is packed is the same in thousands of resources: filters, protocol options."""
+    return _unpacked(type_url, value)
+
+
+def _unpacked(type_url: str, value: bytes) -> Sequence[str]:
     known = _known(type_url)
     if known is None:
         return _NOTHING
