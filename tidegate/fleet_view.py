@@ -200,8 +200,10 @@ class StreamsFleetView:
             status = stream.status(key, now)
             if status.standing is Standing.SYNCED:
                 continue  # the canary holds it; it waits for what goes on with it
-            # What only waits for something that was refused, or that nobody asked for, is no news.
-            if status.standing is Standing.REJECTED or not stream.refused(key):
+            # What only waits for something that was refused, or that nobody asked for, is no news;
+            # that the canary refused it is, for this node has not.
+            held = self._cache.held_back(stream, key) is not None
+            if held or status.standing is Standing.REJECTED or not stream.refused(key):
                 found.append(_resource_view(status, now))
         return found
 
