@@ -1,13 +1,13 @@
 """Calls, counted and timed as they end, for whoever keeps the metrics."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 
-from api.interceptor import Handler, Interceptor
+from api.interceptor import Handler, WrappingInterceptor
 
 UNKNOWN = "unknown"
 """The method of every call of a method that there is not: a client may name anything."""
@@ -23,29 +23,15 @@ class CallObserver(Protocol):
         """Takes a call: `PoolService/CreatePool`, `OK`; None for streams, which have no length."""
 
 
-class CallInterceptor(Interceptor):
+class CallInterceptor(WrappingInterceptor):
     """Tells an observer of every call. To be the first one: it sees what the others make of it."""
 
     def __init__(self, observe: CallObserver) -> None:
         """Takes who is told."""
-        self._observe = observe
-        self._wrapped: dict[str, Handler] = {}
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
-        """Gives the method's handler, wrapped once and kept; None for an unknown method."""
-        method = handler_call_details.method
-        wrapped = self._wrapped.get(method)
-        if wrapped is None:
-            inner = await continuation(handler_call_details)
-            if inner is None:
-                self._observe(UNKNOWN, grpc.StatusCode.UNIMPLEMENTED.name, None)
-                return inner
-            wrapped = self._wrapped[method] = _Timed(inner, _named(method), self._observe)
-        return wrapped
+        super().__init__(
+            lambda inner, method: _Timed(inner, _named(method), observe),
+            unknown=lambda: observe(UNKNOWN, grpc.StatusCode.UNIMPLEMENTED.name, None),
+        )
 
 
 class _Timed(Handler):

@@ -50,10 +50,15 @@ class _Handler(Handler):
         self.stream_stream = inner.stream_stream and _streaming(inner.stream_stream)
 
 
-class ErrorInterceptor(Interceptor):
-    """Maps every error of every method to a google.rpc.Status; lets no exception text out."""
+class WrappingInterceptor(Interceptor):
+    """Puts something around every method there is: once, however often it is called."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, wrap: Callable[[Handler, str], Handler], *, unknown: Callable[[], None] = lambda: None
+    ) -> None:
+        """Takes what wraps a method's handler, with its name, and who is told of a call of none."""
+        self._wrap = wrap
+        self._unknown = unknown
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -67,9 +72,18 @@ class ErrorInterceptor(Interceptor):
         if wrapped is None:
             inner = await continuation(handler_call_details)
             if inner is None:
+                self._unknown()
                 return inner
-            wrapped = self._wrapped[method] = _Handler(inner)
+            wrapped = self._wrapped[method] = self._wrap(inner, method)
         return wrapped
+
+
+class ErrorInterceptor(WrappingInterceptor):
+    """Maps every error of every method to a google.rpc.Status; lets no exception text out."""
+
+    def __init__(self) -> None:
+        """Takes nothing: all methods are alike."""
+        super().__init__(lambda inner, _: _Handler(inner))
 
 
 def _reading(deserialise: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:

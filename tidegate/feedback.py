@@ -185,8 +185,9 @@ class Feedback:
         A node may have taken a part of it, in a response that it refused, from the process before.
         Not what stands refused: that was answered, and what was good in it sent again.
         """
+        blamed = self._refusals.blamed()
         for entry in self._unsettled.all():
-            if entry.deleted or not self._refusals.blamed(entry.name):
+            if entry.deleted or entry.name not in blamed:
                 self.tombstones.doubt(entry.impact)
 
     def published(

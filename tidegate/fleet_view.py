@@ -168,12 +168,11 @@ class StreamsFleetView:
 
     def nodes(self, fleet: str) -> Sequence[NodeView]:
         """Gives the nodes of a fleet (its resource name), sorted by name."""
-        fleet_id = fleet.removeprefix("fleets/")
-        return [self._view(node) for node in self._nodes.of(fleet_id)]
+        trial = self.trial(fleet)
+        return [self._view(node, trial) for node in self._nodes.of(fleet.removeprefix("fleets/"))]
 
-    def _view(self, node: TrackedNode) -> NodeView:
+    def _view(self, node: TrackedNode, trial: Trial) -> NodeView:
         refused = self._feedback.rejections_at(node.fleet, node_id(node.name))
-        trial = self.trial(f"fleets/{node.fleet}")
         seen = self._nodes.view(
             node,
             frozenset(each.resource for each in refused),
@@ -201,8 +200,10 @@ class StreamsFleetView:
             status = stream.status(key, now)
             if status.standing is Standing.SYNCED:
                 continue  # the canary holds it; it waits for what goes on with it
-            # What only waits for something that was refused, or that nobody asked for, is no news.
-            if status.standing is Standing.REJECTED or not stream.refused(key):
+            # What only waits for something that was refused, or that nobody asked for, is no news;
+            # that the canary refused it is, for this node has not.
+            held = self._cache.held_back(stream, key) is not None
+            if held or status.standing is Standing.REJECTED or not stream.refused(key):
                 found.append(_resource_view(status, now))
         return found
 
@@ -237,20 +238,16 @@ class StreamsFleetView:
         now, fleet, key = time.monotonic(), place.fleet, place.key
         verdicts = []
         for node in self._nodes.of(fleet):
-            refused = {
-                each.type_url: each
-                for each in self._feedback.rejections_at(fleet, node_id(node.name))
-                if each.resource == key.name
-            }
+            refused = self._feedback.rejection(node, key)
             stream = node.stream
             if stream is None:
                 message = "not connected"
                 verdicts.append(NodeVerdict(node=node.name, state=NodeState.LOST, message=message))
                 continue
             status = stream.status(key, now)
-            if key.type_url in refused:
-                state, message = NodeState.REJECTED, refused[key.type_url].message
-                held = refused[key.type_url].last_good_version
+            if refused is not None:
+                state, message = NodeState.REJECTED, refused.message
+                held = refused.last_good_version
             elif stream.confirmed(key, stream.revision) and _held(status) == wanted:
                 state, message, held = NodeState.SYNCED, "", wanted
             else:

@@ -42,13 +42,14 @@ class Refusals:
         self._unsettled = unsettled
         self._outbox = outbox
         self._rejections: dict[Refused, Rejection] = {}
+        self._of_node: dict[tuple[str, str], dict[Key, Refused]] = {}
 
     def restore(self, rejections: Iterable[Rejection]) -> None:
         """Takes the rejections that the store kept over a restart."""
         for rejection in rejections:
             key = Key(rejection.type_url, rejection.resource)
             fleet, node = rejection.fleet, node_id(rejection.node)
-            self._rejections[fleet, node, key] = rejection
+            self._put((fleet, node, key), rejection)
             last_good = (
                 stored_resource(key, rejection.last_good_version, rejection.last_good)
                 if rejection.last_good
@@ -61,16 +62,16 @@ class Refusals:
 
     def at(self, fleet: str, node: str) -> list[Rejection]:
         """Gives what a node (by its id) of a fleet (by its id) refuses."""
-        name = f"fleets/{fleet}"
-        return [each for (f, n, _), each in self._rejections.items() if f == name and n == node]
+        identities = self._of_node.get((f"fleets/{fleet}", node), {})
+        return [self._rejections[each] for each in identities.values()]
 
     def of(self, fleet: str, node: str, key: Key) -> Rejection | None:
         """Gives what a node (by its id) of a fleet (by its id) refuses of a resource, or None."""
         return self._rejections.get((f"fleets/{fleet}", node, key))
 
-    def blamed(self, name: str) -> bool:
-        """Tells whether an object is blamed for something that is refused now."""
-        return any(name in dict(each.objects) for each in self._rejections.values())
+    def blamed(self) -> set[str]:
+        """Gives the objects that are blamed for something that is refused now."""
+        return {name for each in self._rejections.values() for name, _ in each.objects}
 
     def add(self, stream: NodeStream, refused: RejectedVersion) -> None:
         """Takes that a node refused a version, with Envoy's own words."""
@@ -98,9 +99,14 @@ class Refusals:
             error=rejection.message,
         )
         identity = (rejection.fleet, stream.node.id, refused.key)
-        self._rejections[identity] = rejection
+        self._put(identity, rejection)
         outbox.rejected[identity] = rejection
         outbox.cleared.discard(identity)
+
+    def _put(self, identity: Refused, rejection: Rejection) -> None:
+        fleet, node, key = identity
+        self._rejections[identity] = rejection
+        self._of_node.setdefault((fleet, node), {})[key] = identity
 
     def _alone(self, stream: NodeStream, key: Key) -> bool:
         """Tells whether a node is its fleet's canary, and no other was given what it refuses."""
@@ -138,14 +144,18 @@ class Refusals:
 
     def forget_nodes(self, away: Collection[tuple[str, str]]) -> None:
         """Takes that nodes (a fleet's name and a node's id each) are lost."""
-        for identity in tuple(self._rejections):
-            if identity[:2] in away:
+        for node in away:
+            for identity in tuple(self._of_node.get(node, {}).values()):
                 self.clear(identity)
 
     def clear(self, identity: Refused) -> None:
         """Takes that something is refused no more."""
         outbox = self._outbox()
         del self._rejections[identity]
+        mine = self._of_node[identity[:2]]
+        del mine[identity[2]]
+        if not mine:
+            del self._of_node[identity[:2]]
         self._cache.forget_rejections(
             identity[0].removeprefix("fleets/"), [identity[2]], node=identity[1]
         )

@@ -70,6 +70,7 @@ def test_a_removal_and_what_is_under_way(run, api):
             "is SYNCED: it holds everything of revision 1042, which took it 61 ms",
         ),
         ({"state": "SYNCED"}, "is SYNCED: it holds everything of revision 1042"),
+        ({}, "is PENDING at revision 1042: nothing that it asks for is missing"),
         ({"state": "LOST", "connected": False}, "is LOST: it is not connected"),
         ({"unsettled": [WAITING] * 256}, "is PENDING at revision 1042: 256 or more not as wanted"),
     ],

@@ -105,6 +105,9 @@ async def test_what_the_canary_refuses_goes_no_further(world: World):
     assert await world.refused(VIP)
     assert not await world.live(VIP)
     assert held(world) == (VIP,)
+    (lacks,) = world.view.unsettled(f"{make.EDGE}/nodes/n2")
+    assert (lacks.name, lacks.state) == (VIP, "NOT_SENT")
+    assert "held back until the canary" in lacks.message
     assert bad not in {version(node, route()) for node in (first, second, third)}
     assert [each.node for each in await world.store.read(rejections.all)] == [
         f"{make.EDGE}/nodes/n1"

@@ -74,6 +74,8 @@ def _summary(node: JsonObject, rows: list[JsonObject]) -> str:
     state, revision = text(node, "state"), number(node, "baseRevision")
     if state == "LOST" or not node.get("connected"):
         return f"{state}: it is not connected, last seen {age(text(node, 'lastSeenTime'))} ago"
+    if not rows and state != "SYNCED":
+        return f"{state} at revision {revision}: nothing that it asks for is missing"
     if not rows:
         lag = span(text(node, "lag"))
         took = f", which took it {lag}" if lag else ""
