@@ -6,6 +6,7 @@ import warnings
 from datetime import timedelta
 from importlib import import_module
 
+import grpc
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
@@ -131,6 +132,44 @@ async def test_a_callback_is_told_what_a_node_accepts_refuses_and_lets_go():
         while "gone" not in (await node.take()).removed_resources:
             await node.send(CDS, subscribe=["gone"])
     assert Verdict("edge", "n1", CDS, "a", "", accepted=True) in told
+
+
+async def test_a_callback_that_fails_is_logged_and_its_node_is_served_on(caplog):
+    told: list[str] = []
+
+    def hear(verdict: Verdict) -> None:
+        told.append(verdict.name)
+        raise RuntimeError("the callback's own fault")
+
+    cache = SnapshotCache(Verdicts(hear))
+    cache.publish("edge", [resources.cluster("a"), resources.cluster("b")])
+    async with (
+        await serve(cache, "127.0.0.1:0") as server,
+        DeltaClient(f"127.0.0.1:{server.port}", fleet="edge", node="n1") as node,
+    ):
+        await node.send(CDS)
+        await node.take(CDS)
+        cache.publish("edge", [])
+        assert sorted((await node.take(CDS)).removed_resources) == ["a", "b"]
+    assert sorted(told[:2]) == ["a", "b"]  # each is told, whatever became of the one before
+    assert [record.name for record in caplog.records] == ["xds.cache.verdicts"] * len(told)
+
+
+async def test_a_stream_that_an_observer_fails_on_is_not_kept(caplog):
+    class Failing(Verdicts):
+        def opened(self, stream):
+            raise RuntimeError("the observer's own fault")
+
+    cache = SnapshotCache(Failing(print))
+    cache.publish("edge", [])
+    async with (
+        await serve(cache, "127.0.0.1:0") as server,
+        DeltaClient(f"127.0.0.1:{server.port}", fleet="edge", node="n1") as node,
+    ):
+        await node.send(CDS)
+        assert await node.status() == (grpc.StatusCode.INTERNAL, "internal error")
+    assert not cache.streams("edge")
+    assert "the observer's own fault" in caplog.text
 
 
 def test_it_needs_no_database_and_nothing_of_the_product():

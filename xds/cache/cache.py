@@ -285,15 +285,15 @@ class SnapshotCache:
         """
         who = (fleet, node.id, types)
         state = self._fleet(fleet)
-        left = self._left.pop(who, None)
-        # Thousands of nodes may connect at once: none is looked for among all streams.
-        for other in state.of_node.get(node.id, ()):
-            if other.types == types:
-                left = other.leave()
+        # Of a gRPC client's id there may be thousands, and what one of them holds, or refused, says
+        # nothing of another.
+        left: Left | None = None
         rejected: dict[Key, Rejection] = {}
-        if node.is_grpc:
-            left = None  # what another stream of this id holds, or refused, says nothing
-        else:
+        if not node.is_grpc:
+            left = self._left.pop(who, None)
+            same = (one for one in reversed(state.of(node.id)) if one.types == types)
+            newest = next(same, None)
+            left = left if newest is None else newest.leave()
             rejected = self._rejected.setdefault(who[:2], {})
         self._opened += 1
         stream = NodeStream(
@@ -310,15 +310,25 @@ class SnapshotCache:
             strays=state.withheld.strays,
         )
         state.join(stream)
-        if self.observer is not None:
-            self.observer.opened(stream)
+        try:
+            if self.observer is not None:
+                self.observer.opened(stream)
+        except BaseException:
+            self._drop(stream)  # nobody was given it who would end it
+            raise
         return stream
 
     def disconnect(self, stream: NodeStream) -> None:
         """Ends a stream; what its node holds is remembered for its next one."""
-        fleet, node = self._fleets[stream.fleet], stream.node.id
-        if stream not in fleet.streams:
+        fleet = self._fleets.get(stream.fleet)
+        if fleet is None or stream not in fleet.streams:
             return
+        self._drop(stream)
+        if self.observer is not None:
+            self.observer.closed(stream)
+
+    def _drop(self, stream: NodeStream) -> None:
+        fleet, node = self._fleets[stream.fleet], stream.node.id
         others = fleet.leave(stream)
         remembered = not stream.node.is_grpc
         if remembered and all(other.types != stream.types for other in others):
@@ -329,8 +339,6 @@ class SnapshotCache:
             self._rejected.pop((stream.fleet, node), None)
         if fleet.base is None and not fleet.streams and not fleet.buried:
             del self._fleets[stream.fleet]
-        if self.observer is not None:
-            self.observer.closed(stream)
 
     def _fleet(self, fleet: str) -> Fleet:
         return self._fleets.setdefault(fleet, Fleet(fleet, Withheld(self._guard)))
