@@ -4,7 +4,7 @@ import pytest
 
 from tests.cache.messages import cluster, endpoints, runtime
 from xds.cache import CLUSTER, NodeInfo, NodeStream, Request, SnapshotCache
-from xds.cache import cache as module
+from xds.cache import departed
 from xds.cache.fleet import Fleet
 
 FLEET = "edge"
@@ -58,3 +58,48 @@ def test_what_is_one_nodes_own_is_no_affair_of_the_others():
     cache.overlay(FLEET, "n3", 1, {})
     cache.disconnect(streams[3])
     assert not fleet.variants
+
+
+def test_of_nodes_that_never_return_so_many_are_remembered(monkeypatch):
+    monkeypatch.setattr(departed, "MOST_NODES", 3)
+    cache = loaded("bad")
+
+    def refuse(node: str) -> int:
+        stream = came(cache, node)
+        responses = stream.run(0.0)
+        for response in responses:
+            answer = Request(CLUSTER, nonce=response.nonce, error="bad: it is")
+            stream.receive(answer, 0.0)
+        cache.disconnect(stream)
+        return sum(len(response.resources) for response in responses)
+
+    assert [refuse(f"n{number}") for number in range(5)] == [1] * 5
+    assert len(cache._rejected) == 3
+    assert refuse("n2") == 0  # it is known, and now it is the last that went
+    assert refuse("n5") == 1
+    assert refuse("n3") == 1  # forgotten: it is asked once more
+    assert refuse("n2") == 0
+    assert len(cache._rejected) == 3
+    cache.forget_rejections(FLEET, [cluster("bad").key])
+    assert not cache._rejected
+    assert [refuse(f"m{number}") for number in range(3)] == [1] * 3
+    assert len(cache._rejected) == 3
+
+
+def test_of_what_nodes_had_not_confirmed_so_many_names_are_remembered(monkeypatch):
+    monkeypatch.setattr(departed, "MOST_NAMES", 25)
+    cache = loaded(*(f"p{number}" for number in range(10)))
+
+    def go_without_an_answer(node: str) -> None:
+        stream = came(cache, node)
+        stream.run(0.0)
+        assert len(stream.pending) == 10
+        cache.disconnect(stream)
+
+    for number in range(50):
+        go_without_an_answer(f"n{number}")
+    remembered = cache._departed._left.values()
+    assert [len(left.states) for left in remembered] == [10, 10]
+    assert cache._departed._names == 20
+    came(cache, "n49")
+    assert cache._departed._names == 10
