@@ -3,8 +3,7 @@
 import pytest
 
 from tests.cache.messages import cluster, endpoints, runtime
-from xds.cache import CLUSTER, NodeInfo, NodeStream, Request, SnapshotCache
-from xds.cache import departed
+from xds.cache import CLUSTER, NodeInfo, NodeStream, Request, SnapshotCache, departed
 from xds.cache.fleet import Fleet
 
 FLEET = "edge"

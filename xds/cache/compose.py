@@ -210,11 +210,12 @@ class Composer:
         self._nonce += 1
         nonce = f"{self._stream:x}.{self._nonce:x}"
         channel.owed = False
-        channel.flights[nonce] = Flight(nonce, now, dict(batch.entries), kept or {})
         changed = [resource for resource in batch.entries.values() if resource is not None]
         for name, resource in batch.entries.items():
             state.sent(Key(channel.type_url, name), resource, nonce)
         resources = changed if full is None else full
+        version = total(resources)
+        channel.flights[nonce] = Flight(nonce, now, dict(batch.entries), kept or {}, version)
         yield Response(
             type_url=channel.type_url,
             nonce=nonce,
@@ -222,7 +223,7 @@ class Composer:
             removed=tuple(name for name, resource in batch.entries.items() if resource is None)
             if state.delta
             else (),
-            version=total(resources),
+            version=version,
             missing=self._missing(channel, resources),
         )
         if channel.type_url == CLUSTER:

@@ -7,7 +7,7 @@ block all): the snapshot that the client equals, and the names that are not conf
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xds.cache.resource import Resource, is_placeholder, same
 from xds.cache.snapshot import EMPTY, Snapshot
@@ -67,10 +67,13 @@ class Left:
     Attributes:
         bases: the snapshot it equalled, by type.
         states: the exceptions.
+        versions: state of the world: what the client may name as accepted last, by type. Another
+            version it has from elsewhere, with what nobody here knows.
     """
 
     bases: Mapping[str, Snapshot]
     states: Mapping[Key, States]
+    versions: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class Cursor:

@@ -156,10 +156,12 @@ class State:
 
     def touch(self, key: Key) -> None:
         """What is known of `key` changed: what waits for it is looked at again."""
-        for waiter in list(self.waiters.get(key, ())):
-            self.unpark(waiter)
-            self.put(waiter)
-            self.touch(waiter)
+        todo = [key]
+        while todo:
+            for waiter in list(self.waiters.get(todo.pop(), ())):
+                self.unpark(waiter)
+                self.put(waiter)
+                todo.append(waiter)
 
     def changed(self, keys: Collection[Key]) -> None:
         """What is wanted of `keys` changed."""

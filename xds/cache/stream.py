@@ -71,6 +71,7 @@ class NodeStream:
         )
         self._state.note_unknown(self._state.cursor.pending)
         self._composer = Composer(self._state, number)
+        self._versions = dict(left.versions) if left else {}
         self._loaded = False
         self._grown = False
 
@@ -293,7 +294,12 @@ class NodeStream:
 
     def leave(self) -> Left:
         """Gives what the client holds, for its next stream."""
-        return self._state.cursor.leave()
+        left = self._state.cursor.leave()
+        if self.delta:
+            return left
+        channels = self._state.channels.values()
+        opened = {one.type_url: one.versions for one in channels if one.greeting is None}
+        return replace(left, versions={**self._versions, **opened})
 
     def _changed_unseen(self, key: Key, revision: int) -> bool:
         """Whether a change that belongs to `revision` is held back, or came since it ran last."""
@@ -313,7 +319,7 @@ class NodeStream:
             return  # spontaneous, stale, or never sent: no answer to anything (rules 11, 19, 21)
         del channel.flights[request.nonce]
         if request.error is None:
-            self.acked_at = now
+            self.acked_at, channel.accepted = now, flight.version
             answers.accepted(self._state, channel, flight, self._refusal)
         else:
             answers.refused(self._state, channel, flight, request.error, now, self._refusal)
@@ -418,8 +424,9 @@ class NodeStream:
         if not request.version_info:
             return {}
         state, type_url = self._state, request.type_url
+        channel.accepted = request.version_info
         remembered = state.cursor.left_of(type_url)
-        if remembered is not None:
+        if remembered is not None and request.version_info in self._versions.get(type_url, ()):
             return remembered
         wanted = state.cursor.base.of_type(type_url)
         buried = self._cache.buried(self.fleet, type_url)
