@@ -269,6 +269,11 @@ class NodeStream:
         """Gives the types that the client has asked for."""
         return frozenset(self._state.channels)
 
+    @property
+    def names_asked(self) -> int:
+        """How many names the client asks for one by one, of all types."""
+        return sum(len(one.subscription.names) for one in self._state.channels.values())
+
     def status(self, key: Key, now: float) -> ResourceStatus:
         """Gives what is known of one name: wanted, held, under way, refused, waited for."""
         return self._as_tried(status_of(self._state, key, now), now)

@@ -21,6 +21,9 @@ from xds.server.traffic import Totals, Traffic
 
 _log = logging.getLogger(__name__)
 
+LONGEST_ID = 1024
+"""Characters of a node's id."""
+
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
@@ -125,6 +128,10 @@ class DiscoveryStream:
         fleet = self._fleet_of(node)
         if not fleet:
             raise Malformed("the node names no fleet: set node.cluster to the fleet's name")
+        if len(node.id) > LONGEST_ID:  # it is remembered when the node has gone
+            raise Malformed(
+                f"the node's id has {len(node.id)} characters: {LONGEST_ID} are allowed"
+            )
         core = self._cache.connect(
             fleet=fleet,
             node=node,
@@ -145,7 +152,14 @@ class DiscoveryStream:
             for traffic in (self.traffic, self._total, of_type):
                 traffic.nacks += 1
         core.receive(request, self._clock())
+        self._bound(len(core.asked()), self._options.most_types, "types")
+        self._bound(core.names_asked, self._options.most_names, "names")
         self._wake.set()
+
+    def _bound(self, asked: int, most: int, what: str) -> None:
+        if asked > most:
+            words = f"the stream asks for {asked} {what}: {most} are allowed"
+            self.end(grpc.StatusCode.RESOURCE_EXHAUSTED, words)
 
     async def _read(self, context: Context) -> None:
         try:
