@@ -29,6 +29,10 @@ LONGEST_FAULT = 2048
 
 _NOTHING: Sequence[str] = ()
 _KEPT = 256
+_LARGEST_KEPT = 4096
+"""Bytes of a message that is known again: what many resources share is small, and 256 large ones
+of each type were kept for ever."""
+
 _UNREAD = frozenset({"envoy.config.core.v3.Metadata.typed_filter_metadata"})
 """Messages in an `Any` that Envoy leaves packed unless an extension asks for them."""
 
@@ -103,7 +107,7 @@ def _look_into(message: Message, plan: Plan) -> Sequence[str]:
     if body in plan.good:
         return _NOTHING
     found = _look_at(message, plan)
-    if not found:
+    if not found and len(body) <= _LARGEST_KEPT:
         if len(plan.good) >= _KEPT:
             plan.good.clear()
         plan.good.add(body)
@@ -255,12 +259,12 @@ def _has_rules(descriptor: Descriptor) -> bool:
 
 
 def _packed(value: Any) -> Sequence[str]:
-    return _unpacked(value.type_url, value.value)
-
-
-@lru_cache(maxsize=1024)
-def _unpacked(type_url: str, value: bytes) -> Sequence[str]:
     """Most of what is packed is the same in thousands of resources: filters, protocol options."""
+    small = len(value.value) <= _LARGEST_KEPT
+    return (_unpacked_before if small else _unpacked)(value.type_url, value.value)
+
+
+def _unpacked(type_url: str, value: bytes) -> Sequence[str]:
     known = _known(type_url)
     if known is None:
         return _NOTHING
@@ -270,6 +274,9 @@ def _unpacked(type_url: str, value: bytes) -> Sequence[str]:
     except DecodeError:
         return (f"value: is no {type_url.rpartition('/')[2]}",)
     return _look_at(message, known[1])
+
+
+_unpacked_before = lru_cache(maxsize=1024)(_unpacked)
 
 
 def _known(type_url: str) -> tuple[type[Message], Plan] | None:

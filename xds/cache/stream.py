@@ -81,6 +81,11 @@ class NodeStream:
         return self._state.cursor.base.revision if self._loaded else 0
 
     @property
+    def loaded(self) -> bool:
+        """Whether it has been given its fleet's first snapshot, and may answer its client."""
+        return self._loaded
+
+    @property
     def pending(self) -> Mapping[Key, Pending]:
         """The names that are not confirmed, of the types that the client asked for."""
         return self._state.cursor.pending

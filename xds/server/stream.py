@@ -188,14 +188,16 @@ class DiscoveryStream:
             elif answered:
                 await self._send(context, self.core.run(self._clock()))
             elif self._place.its_turn:
-                answered = await self._send(context, self.core.run(self._clock()))
+                await self._send(context, self.core.run(self._clock()))
+                # A client that came back and lacks nothing may be answered with nothing.
+                answered = self.core.loaded
                 self._admission.leave(self._place)
             else:
                 self._admission.ask(self._place)
             if self._end is None:
                 await self._sleep(self._timer())
 
-    async def _send(self, context: Context, responses: list[Response]) -> bool:
+    async def _send(self, context: Context, responses: list[Response]) -> None:
         for response in responses:
             data = self._dialect.write(response)
             try:
@@ -204,15 +206,14 @@ class DiscoveryStream:
             except TimeoutError:
                 stall = f"nothing could be written for {self._options.write_stall:g} s"
                 self.end(grpc.StatusCode.DEADLINE_EXCEEDED, stall)
-                return True
+                return
             except grpc.aio.InternalError:  # the connection broke under it
                 self.end(grpc.StatusCode.OK, "")
-                return True
+                return
             counts = (len(response.resources), len(response.removed), len(data))
             of_type = self._total.of(self.core.fleet if self.core else "", response.type_url)
             for traffic in (self.traffic, self._total, of_type):
                 traffic.sent(resources=counts[0], removals=counts[1], size=counts[2])
-        return bool(responses)
 
     def _timer(self) -> float | None:
         """Gives when to look again though nothing happens; ends a stream that is overdue."""
