@@ -13,7 +13,7 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from google.protobuf.duration_pb2 import Duration
 
 from tests.harness import resources
-from tests.harness.ads_client import CDS, EDS, LDS, DeltaClient
+from tests.harness.ads_client import CDS, EDS, LDS, RDS, DeltaClient
 from xds.cache import Key, SnapshotCache, Verdict, Verdicts
 from xds.server import serve
 
@@ -69,6 +69,16 @@ def test_a_second_call_publishes_the_difference():
     assert {key.name for key in after.changes_from(before)} == {"b"}
     cache.publish("edge", [])
     assert not list(cache.snapshot("edge").types())
+
+
+def test_routes_that_are_named_by_who_gives_them_need_their_clusters_too():
+    unnamed = resources.route("r", "a")
+    unnamed.ClearField("name")
+    unnamed.request_mirror_policies.add(cluster="shadow")
+    cache = SnapshotCache()
+    cache.publish("edge", [(RDS, "r", unnamed.SerializeToString())])
+    found = cache.snapshot("edge").get(Key(RDS, "r"))
+    assert found.references == {Key(CDS, "a"), Key(CDS, "shadow")}
 
 
 def test_a_type_of_somebody_elses_is_carried_as_it_is():
