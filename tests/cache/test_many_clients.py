@@ -3,7 +3,16 @@
 import pytest
 
 from tests.cache.messages import cluster, endpoints, runtime
-from xds.cache import CLUSTER, NodeInfo, NodeStream, Request, SnapshotCache, departed
+from xds.cache import (
+    CLUSTER,
+    ENDPOINT,
+    NodeInfo,
+    NodeStream,
+    Request,
+    SnapshotCache,
+    compose,
+    departed,
+)
 from xds.cache.fleet import Fleet
 
 FLEET = "edge"
@@ -102,3 +111,28 @@ def test_of_what_nodes_had_not_confirmed_so_many_names_are_remembered(monkeypatc
     assert cache._departed._names == 20
     came(cache, "n49")
     assert cache._departed._names == 10
+
+
+def test_names_asked_for_at_once_are_each_looked_at_once(monkeypatch):
+    """100,000 names that do not exist took 489 s, in which nobody else was served."""
+    looked = 0
+
+    class Entries(dict):
+        def __iter__(self):
+            nonlocal looked
+            for name in super().__iter__():
+                looked += 1
+                yield name
+
+    monkeypatch.setattr(compose.Batch, "__init__", lambda self: _batch(self, Entries()))
+    cache = loaded("a")
+    stream = came(cache, "n1")
+    names = tuple(f"x{number}" for number in range(1000))
+    stream.receive(Request(ENDPOINT, subscribe=names), 0.0)
+    sent = [one for one in stream.run(0.0) if one.type_url == ENDPOINT]
+    assert sum(len(one.removed) for one in sent) == len(names)
+    assert looked < 10 * len(names)
+
+
+def _batch(batch: compose.Batch, entries: dict) -> None:
+    batch.entries, batch.size, batch.limit = entries, 0, compose.BYTES
