@@ -76,9 +76,10 @@ class Settings(BaseSettings):
     @field_validator("metrics_address")
     @classmethod
     def _host_and_port(cls, address: str) -> str:
-        host, _, port = address.rpartition(":")
-        if address and not (host and not host.startswith("unix") and port.isdecimal()):
-            raise ValueError("write HOST:PORT, for instance 127.0.0.1:18091, or nothing")
+        fault = sockets.fault(address) if address else ""
+        if fault or address.startswith(sockets.UNIX):
+            example = "write HOST:PORT, for instance 127.0.0.1:18091, or nothing"
+            raise ValueError(fault if fault.startswith("there is no port") else example)
         return address
 
     @classmethod

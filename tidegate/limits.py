@@ -86,6 +86,7 @@ class Limits:
         self._nodes = nodes
         self._fleets: dict[str, _Fleet] = {}
         self._of_pool: dict[str, set[tuple[str, str]]] = {}
+        self._withheld: set[tuple[str, str]] = set()
         self._loaded = False
         nodes.on_counted.append(self.nodes_changed)
 
@@ -113,11 +114,16 @@ class Limits:
         listening = {place for move in moves if move.new for place in move.new.resources}
         listened = {place for move in moves if move.old for place in move.old.resources}
         touched: dict[str, set[str]] = {}
+        ended, self._withheld = self._withheld, set()
         for move in moves:
-            for fleet, vip in self._of_pool.pop(move.pool, set()) - wanted.keys():
-                going = Place(fleet, Key(LISTENER, vip)) not in listening
-                self._end(fleet, vip, revision, leaving=going)
-                touched.setdefault(fleet, set()).add(vip)
+            ended |= self._of_pool.pop(move.pool, set())
+        for fleet, vip in ended - wanted.keys():
+            going = Place(fleet, Key(LISTENER, vip)) not in listening
+            if going and self._stays(fleet, vip):
+                self._withheld.add((fleet, vip))
+                continue
+            self._end(fleet, vip, revision, leaving=going)
+            touched.setdefault(fleet, set()).add(vip)
         for (fleet, vip), (pool, limit) in wanted.items():
             self._of_pool.setdefault(pool, set()).add((fleet, vip))
             new = self._loaded and Place(fleet, Key(LISTENER, vip)) not in listened
@@ -126,6 +132,14 @@ class Limits:
         self._loaded = True
         for fleet, vips in touched.items():
             self._settle(fleet, vips)
+
+    def _stays(self, fleet: str, vip: str) -> bool:
+        """Tells whether a listener that nobody wants is kept, until an operator allows it to go.
+
+        Its limit is kept with it, and split as before over the nodes that come and go meanwhile.
+        """
+        snapshot = self._cache.snapshot(fleet)
+        return snapshot is not None and snapshot.get(Key(LISTENER, vip)) is not None
 
     def _begin(self, fleet: str, vip: str, number: int, *, revision: int, new: bool) -> bool:
         """Takes a VIP's limit; tells whether it changed. `new`: it did not listen there before."""

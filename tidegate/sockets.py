@@ -1,4 +1,4 @@
-"""Unix sockets to listen on: what is wrong with an address, and whether it is taken.
+"""Addresses to listen on: what is wrong with one, and whether a unix socket is taken.
 
 Measured, grpcio 1.85: binding removes whatever socket is at the path, so a second server would take
 the first one's clients away in silence; a socket that a dead process has left is removed as well,
@@ -10,17 +10,24 @@ import socket
 from lbaas.model.errors import FailedPrecondition
 
 UNIX = "unix:"
+LAST_PORT = 65535
 LONGEST_PATH = 107
 """Bytes of a socket's path: `sun_path` of Linux has 108, the last of them a zero."""
 
 
 def fault(address: str) -> str:
-    """Gives what is wrong with a unix socket's address; "" for nothing, or no such address."""
+    """Gives what is wrong with `host:port` or `unix:/path` as it is written; "" for nothing."""
     path = address.removeprefix(UNIX)
     if path == address:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal():
+            return "write HOST:PORT or unix:/PATH"
+        if int(port) > LAST_PORT:
+            # grpcio 1.85 takes 99999 for 34463.
+            return f"there is no port {port}: they end at {LAST_PORT}"
         return ""
     if not path.startswith("/"):
-        return "write unix:/path, with the whole path"
+        return "write unix:/PATH, with the whole path"
     if len(path.encode()) > LONGEST_PATH:
         return f"the socket's path is longer than {LONGEST_PATH} bytes"
     return ""

@@ -4,7 +4,7 @@ import pytest
 
 from tests.cache.messages import http_listener
 from tests.cache.peer import FLEET, Peer, names, tree
-from xds.cache import CLUSTER, LISTENER, Key, SnapshotCache
+from xds.cache import CLUSTER, LISTENER, Key, RejectedVersion, SnapshotCache
 
 WEB = tree("web")
 OLD = [one.key for one in tree("old", 8001) if one.key.type_url in (CLUSTER, LISTENER)]
@@ -102,3 +102,34 @@ def test_a_new_listener_does_not_wait_for_a_listener_that_leaves_with_it():
     peer.ask(CLUSTER, initial_versions=listed(CLUSTER))
     (listeners,) = peer.ask(LISTENER, initial_versions=listed(LISTENER))
     assert (names(listeners), listeners.removed) == (["heir"], ("web-vip",))
+
+
+@pytest.mark.parametrize("refused", [CLUSTER, LISTENER])
+def test_what_cannot_be_given_and_is_not_listed_is_removed_and_holds_up_no_other_tenant(refused):
+    """A listener that waits for a refused cluster, or is refused itself, may need any cluster."""
+    peer = restarted()
+    peer.cache.bury(FLEET, [one.key for one in WEB if one.key.type_url in (CLUSTER, LISTENER)])
+    bad = next(one for one in WEB if one.key.type_url == refused)
+    peer.cache.restore_rejection(FLEET, "n1", RejectedVersion(bad.key, bad.version, "bad"))
+    sent = peer.ask(CLUSTER) + peer.ask(LISTENER)
+    assert "web-vip" not in {name for response in sent for name in names(response)}
+    (listeners,) = (response for response in sent if response.type_url == LISTENER)
+    for response in sent:
+        sent += peer.ack(response)
+    sent += peer.after(6.0)
+    assert "old" in {name for response in sent for name in response.removed}
+    gone = {name for response in sent if response.type_url == LISTENER for name in response.removed}
+    assert gone == {"old-vip", "web-vip"}
+    assert listeners.removed
+
+
+def test_what_is_listed_stays_and_keeps_what_it_may_need_though_it_cannot_be_replaced():
+    peer = restarted()
+    bad = WEB[0]
+    peer.cache.restore_rejection(FLEET, "n1", RejectedVersion(bad.key, bad.version, "bad"))
+    sent = peer.ask(CLUSTER) + peer.ask(LISTENER, initial_versions={"web-vip": "of long ago"})
+    for response in sent:
+        sent += peer.ack(response)
+    sent += peer.after(6.0)
+    gone = {name for response in sent for name in response.removed}
+    assert gone == {"old-vip"}

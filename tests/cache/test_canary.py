@@ -28,7 +28,14 @@ TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
 class Fleet:
     """Some nodes that ask for everything by wildcard or name, and ACK when they are told to."""
 
-    def __init__(self, *nodes: str, canary: str | None = "a", load: tuple[Resource, ...] = ()):
+    def __init__(
+        self,
+        *nodes: str,
+        canary: str | None = "a",
+        load: tuple[Resource, ...] = (),
+        routes: tuple[str, ...] = ("*",),
+    ):
+        self.routes = routes
         self.cache = SnapshotCache()
         self.now = 100.0
         self.revision = 1
@@ -42,8 +49,12 @@ class Fleet:
             fleet=FLEET, node=NodeInfo(node), delta=True, now=self.now, variant=node
         )
         for type_url in TYPES:
-            stream.receive(Request(type_url, subscribe=("*",)), self.now)
+            asked = self.routes if type_url == ROUTE else ("*",)
+            stream.receive(Request(type_url, subscribe=asked), self.now)
         return stream
+
+    def ask(self, node: str, **names: tuple[str, ...]) -> None:
+        self.streams[node].receive(Request(ROUTE, **names), self.now)
 
     def change(self, *resources: Resource, gone: tuple[Resource, ...] = ()) -> None:
         self.revision += 1
@@ -240,6 +251,25 @@ def test_what_nobody_asks_for_is_not_tried():
     fleet.change(runtime("layer", {"one": 1}))
     fleet.settle()
     assert fleet.held() == set()
+
+
+@pytest.mark.parametrize("unsubscribed", ["before", "after", "never asked"])
+def test_routes_that_outlive_their_refused_listener_are_not_waited_for(unsubscribed):
+    fleet = Fleet("a", "b", load=tuple(tree("web", 8000)), routes=("web-vip",))
+    listener, own = http_listener("taken", 8001, "taken"), route("taken", "web")
+    fleet.change(listener, own)
+    if unsubscribed != "never asked":
+        fleet.ask("a", subscribe=("taken",))
+    fleet.talk("a", bad=(listener,))
+    if unsubscribed == "before":
+        fleet.ask("a", unsubscribe=("taken",))
+    fleet.change(gone=(listener,))
+    fleet.settle()
+    if unsubscribed == "after":
+        fleet.ask("a", unsubscribe=("taken",))
+    fleet.settle()
+    assert fleet.held() == set()
+    assert fleet.streams["b"].confirmed(own.key, fleet.revision)
 
 
 def test_another_canary_has_to_try_what_was_held_back(fleet):

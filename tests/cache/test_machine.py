@@ -168,8 +168,8 @@ class Machine(RuleBasedStateMachine):
     def applied_in_part(self, good, bad, part, index):
         """A node goes with what was good in a response that it refused, and does not list."""
         world, node = self.world, self.node(index)
-        if good == bad or node.stream is None or "unnamed" in world.poison.values():
-            return  # who is cut off in a search for what was not named begins it anew
+        if good == bad or node.stream is None:
+            return
         self.ports += 4
         tags = dict.fromkeys((good, bad), (self.ports,) * 4)
         trees = {each: Tree(each, self.ports - each, tcp=True, tags=tags[each]) for each in tags}

@@ -90,9 +90,13 @@ def parts_of_refused_responses_are_forgotten(patch):
     def forgetting(self):
         left = leave(self)
         certain = {key: states[:1] for key, states in left.states.items()}
-        return type(left)(left.bases, certain)
+        return type(left)(left.bases, certain, left.suspects)
 
     patch.setattr(NodeStream, "leave", forgetting)
+
+
+def a_search_ends_with_its_stream(patch):
+    patch.setattr(Channel, "apart", lambda self: ())
 
 
 def no_window(patch):
@@ -273,7 +277,27 @@ def a_listener_while_limits_are_in_flight(world):
     world.change({0: replace(pool, bare=False), 1: Tree(1, 101)})
 
 
+def cut_off_in_a_search(world):
+    world.join(delta=True)
+    node = world.nodes[0]
+    world.connect(node)
+    trees = {index: Tree(index, 100 + index, bare=True) for index in range(4)}
+    bad = trees[1].resources()["cluster"]
+    world.change(trees, {f"*/{bad.version}": "unnamed"})
+    for _ in range(6):
+        before = world.refusals[node.envoy.name, bad.key, bad.version]
+        for _ in range(20):
+            if world.refusals[node.envoy.name, bad.key, bad.version] > before:
+                break
+            world.take(node)
+            world.deliver(node)
+        world.disconnect(node)
+        world.connect(node)
+        world.turn(node)
+
+
 SCENARIOS = [
+    (cut_off_in_a_search, a_search_ends_with_its_stream, r"refused \d+ times \(6\)"),
     (applied_in_part_then_deleted, parts_of_refused_responses_are_forgotten, r"\(8\)"),
     (applied_in_part_deleted_and_restarted, nothing_is_buried, r"\(8\)"),
     (a_listener_while_limits_are_in_flight, listeners_wait_for_no_limit, r"before its limit"),

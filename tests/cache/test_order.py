@@ -331,3 +331,19 @@ def test_listeners_may_hand_on_their_addresses_however_many_they_are():
     assert names(moved) == [f"l{count - 1}"]  # its new address is free
     (next_one,) = peer.ack(moved)
     assert names(next_one) == [f"l{count - 2}"]
+
+
+def test_the_answer_to_what_came_before_a_removal_opens_no_gate():
+    """The cluster was there then; its removal is on its way, and it is to come back after that."""
+    peer = Peer()
+    for type_url in (LISTENER, CLUSTER):
+        peer.ack(peer.ask(type_url)[0])
+    (first,) = peer.set(cluster("a"))
+    assert peer.set(gone=(cluster("a"),)) == []
+    (removal,) = peer.after(0.3)
+    assert removal.removed == ("a",)
+    assert peer.set(cluster("a"), tcp_listener("l", 1, "a")) == []
+    assert peer.ack(first) == []
+    (again,) = peer.ack(removal)
+    assert kinds([again]) == [("Cluster", ["a"], ())]
+    assert kinds(peer.ack(again)) == [("Listene", ["l"], ())]

@@ -171,6 +171,49 @@ def test_an_unnamed_culprit_is_found_by_halves(count, delta):
     assert peer.stream.in_step(1)
 
 
+@pytest.mark.parametrize("delta", [True, False])
+@pytest.mark.parametrize("lost", ["before it is sent", "with its answer"])
+def test_what_is_known_of_an_unnamed_culprit_is_known_to_the_next_stream(lost, delta):
+    """A client that is cut off in the search after each of its refusals: it goes on, not anew."""
+    peer = Peer(delta=delta)
+    clusters = [cluster(f"c{index:02}") for index in range(16)]
+    bad, refused, took = clusters[5], 0, ""
+    peer.set(*clusters)
+    responses = peer.ask(CLUSTER)
+    while responses:
+        response = responses.pop(0)
+        if bad not in response.resources:
+            took = response.version
+            responses += peer.ack(response)
+            continue
+        refused += 1
+        assert refused <= 2 + math.log2(16)
+        responses = peer.nack(response, "Proto constraint validation failed")
+        if peer.heard:
+            break
+        if lost == "with its answer" and responses:
+            took = took or responses[0].version  # it has had one more, and nobody heard
+        peer.reconnect()
+        responses = peer.ask(CLUSTER, version_info="" if delta else took)
+    assert [one.key.name for one in peer.heard] == [bad.key.name]
+
+
+def test_who_changed_while_the_client_was_away_is_innocent_again():
+    peer = Peer()
+    clusters = [cluster(f"c{index}") for index in range(4)]
+    peer.set(*clusters)
+    peer.nack(peer.ask(CLUSTER)[0], "Proto constraint validation failed")
+    peer.cache.disconnect(peer.stream)
+    peer.revision += 1
+    changed = cluster("c0", 1)
+    peer.cache.advance(FLEET, peer.revision, {changed.key: changed})
+    peer.connect()
+    (response,) = peer.ask(CLUSTER)
+    assert names(response) == ["c1"]
+    rest = peer.after(1.0)  # the next may go, unanswered or not
+    assert [names(one) for one in rest] == [["c2", "c3"]]
+
+
 def test_a_client_that_refuses_everything_is_left_alone():
     peer = Peer()
     peer.set(*(cluster(f"c{index}") for index in range(8)))

@@ -220,3 +220,18 @@ def test_a_client_whose_answer_was_lost_is_known_by_what_it_was_sent():
         peer.reconnect()  # it did not come to ask
         (again,) = peer.ask(ENDPOINT, names=("a", "b"), version_info=version)
         assert names(again) == ["a"]
+
+
+def test_a_full_set_answers_who_asks_for_a_name_that_it_cannot_be_given_yet():
+    """Told once that there is nothing, it is not told so again when that is refused as well."""
+    peer = Peer(delta=False)
+    old, new = tcp_listener("l", 1, "static"), tcp_listener("l", 1, "static", 1)
+    peer.ack(peer.ask(LISTENER)[0])
+    (response,) = peer.set(old)
+    peer.nack(response, "l: no")
+    assert peer.set(new) == []  # within a second of the refusal
+    (empty,) = peer.ask(LISTENER, names=("l", "m"))
+    assert (names(empty), empty.missing) == ([], ("l", "m"))
+    assert peer.ack(empty, names=("l", "m")) == []
+    assert peer.set(old) == []
+    assert peer.after(60.0) == []

@@ -188,6 +188,11 @@ class World:
 
     def restart(self) -> None:
         self.forget_settled()
+        # What was found out so far of what was refused and not named ends with the process.
+        for name, key, version in list(self.refusals):
+            stored = self.stored.get((name, key))
+            if stored is None or stored.version != version:
+                del self.refusals[name, key, version]
         self.cache = SnapshotCache(self)
         self.cache.bury(FLEET, self.doubtful)
         for node in self.nodes:
@@ -421,14 +426,27 @@ class World:
 
     def lingers(self, node: Node, key: Key) -> bool:
         """Whether a name that is not wanted is still used by what replaced nothing yet."""
-        state = node.stream._state
-        if any(one in state.cursor.pending for one in state.foreign):
-            return True  # it holds something unknown, with what was refused: that may need it
+        if self.unknown(node):
+            return True  # it may need it
         index = key.name.split("-")[1]
         return any(
             str(tree.index) == index
             and any(self.bad(node, one.key) for one in tree.resources().values())
             for tree in self.trees.values()
+        )
+
+    def unknown(self, node: Node) -> bool:
+        """Whether a node certainly holds something of which only the name is known.
+
+        It listed it after a restart, and what replaces it cannot be sent, for it was refused, or
+        what it needs. Taking it away would end what serves, so nothing goes that it may need.
+        """
+        cursor = node.stream._state.cursor
+        pending = (cursor.pending.get(key) for key in node.stream._state.foreign)
+        return any(
+            None not in each.states and not all(one.known for one in each.states)
+            for each in pending
+            if each is not None
         )
 
     def check_reconnect(self) -> None:

@@ -85,6 +85,7 @@ def test_a_node_in_one_line(run, api, more, words):
 def test_the_lag_of_each_node_in_a_fleet(run, api, lag, cell):
     node = {**NODE, "state": "SYNCED", **({"lag": lag} if lag else {})}
     api.answer("FleetService/ListNodes", {"nodes": [node]})
+    api.answer("FleetService/GetFleet", {"name": "fleets/edge"})
     ran = run("tidegate fleet status edge -c LAG --no-header")
     assert ran.out.strip() == cell
     assert "why" not in ran.err
@@ -93,6 +94,7 @@ def test_the_lag_of_each_node_in_a_fleet(run, api, lag, cell):
 def test_what_is_overdue_is_said_and_where_to_look(run, api):
     node = {**NODE, "pending": [POOL, VIP], "overdue": f"for 78 s: Cluster {POOL} sent"}
     api.answer("FleetService/ListNodes", {"nodes": [node]})
+    api.answer("FleetService/GetFleet", {"name": "fleets/edge"})
     ran = run("tidegate fleet status edge")
     assert f"waiting for 2 for 78 s: Cluster {POOL} sent" in ran.out
     assert "tidegate fleet status edge/e1" in ran.err
@@ -102,6 +104,7 @@ def test_what_was_refused_is_not_waited_for(run, api):
     refused = [{"resource": VIP, "message": "cannot bind"}]
     node = {**NODE, "state": "REJECTED", "pending": [VIP], "rejections": refused}
     api.answer("FleetService/ListNodes", {"nodes": [node]})
+    api.answer("FleetService/GetFleet", {"name": "fleets/edge"})
     ran = run("tidegate fleet status edge -c DETAIL --no-header")
     assert ran.out.strip() == 'vip/web: "cannot bind"'
 

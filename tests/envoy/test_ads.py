@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import replace
+from copy import copy
 
 from tests.harness import resources
 from tests.harness.bootstrap import ads_bootstrap
@@ -225,7 +225,7 @@ async def test_many_trees_are_served_and_one_member_more_sends_one_resource(plan
         keys = [Key(LISTENER, f"web-{index:03}") for index in range(count)]
         await confirmed(p.cache, *keys, within=20)
         await serving(ports[-1], "a")
-        before = replace(p.server.traffic)
+        before = copy(p.server.traffic)
         tree[1] = resources.endpoints("web-000", [a.address, b.address])
         p.cache.publish("fleet", tree)
         await confirmed(p.cache, Key(ENDPOINT, "web-000"))

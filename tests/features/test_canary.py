@@ -7,10 +7,10 @@ import pytest
 from envoy.config.listener.v3 import listener_pb2
 from google.protobuf.any_pb2 import Any as Packed
 
-from lbaas.v1 import fleet_pb2, fleet_service_pb2, vip_pb2
+from lbaas.v1 import fleet_pb2, fleet_service_pb2, vip_pb2, vip_service_pb2
 from tests.features.fleets import change_fleet
 from tests.features.tenant import servers, update_pool, vip_of
-from tests.features.world import REJECTED, STATUS, Client, world
+from tests.features.world import APPLIED, REJECTED, STATUS, Client, world
 from tests.harness.envoy_process import EnvoyProcess
 from tests.harness.load import Load
 from tests.harness.ports import free_port
@@ -110,6 +110,19 @@ async def test_a_listener_that_the_canary_cannot_bind_goes_no_further(tmp_path):
             return all(await refusals(envoys))
 
         await until(all_refuse, within=10, what="switched off, the others are sent it")
+
+
+async def test_what_the_canary_refused_can_be_deleted(tmp_path):
+    async with world(tmp_path, nodes=3) as (_, client, envoys), servers(1) as members:
+        await serving(client, members, "good", free_port())
+        await canary(client, envoys)
+        pool = "projects/good/pools/web"
+        bad = await client.vip("good", "bad", pool=pool, port=free_port(), address=UNBINDABLE)
+        assert (await client.wait(bad.name)).outcome == REJECTED
+        await client.vips.DeleteVip(vip_service_pb2.DeleteVipRequest(name=bad.name))
+        assert (await client.wait(bad.name)).outcome == APPLIED
+        assert not (await fleet_of(client)).held_by_canary
+        assert [bool(each) for each in await refusals(envoys)] == [True, False, False]
 
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, vip: str) -> None:

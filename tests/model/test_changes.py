@@ -27,6 +27,7 @@ OUTPUTS = [
     (MEMBER, {"drain_end": datetime(2026, 1, 2, tzinfo=UTC)}),
     (MEMBER, {"drained": True}),
     (FLEET, {"pools": 3}),
+    (FLEET, {"removals_allowed_rev": 3}),
 ]
 PUT_OUT = {field for _, output in OUTPUTS for field in output}
 OTHER = {

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from google.protobuf.any_pb2 import Any
 
 from lbaas.store import members, pools, vips
 from tests.store import make
@@ -13,6 +14,7 @@ from tests.tidegate.world import POOL, VIP, World, listener
 from tidegate.agents import assessment
 from tidegate.agents.hub import GRACE
 from tidegate.agents.observations import WHOLE_SECONDS
+from xds.cache.types import LISTENER
 
 FAILS = (TCP, "connection refused")
 
@@ -273,7 +275,8 @@ async def test_a_vip_that_is_refused_is_not_online(world: World, two):
     assert (found.status, found.reason) == ("OFFLINE", "REJECTED_BY_ENVOY")
     assert "2 of 2 nodes refuse it, n1 with:" in found.message
     assert health(world, VIP) == ("ONLINE", "")
-    older = make.rejection(VIP, (VIP, 1), version="newer", last_good=b"older")
+    older_listener = Any(type_url=LISTENER).SerializeToString()
+    older = make.rejection(VIP, (VIP, 1), version="newer", last_good=older_listener)
     world.feedback.restore([older])
     assert health(world, VIP) == ("ONLINE", "")  # what it was before serves on
     world.feedback.restore([replace(older, last_good=b"")])

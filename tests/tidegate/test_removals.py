@@ -9,7 +9,9 @@ from lbaas.model.objects import Quota
 from lbaas.store import fleets, placements, quotas, tables, trees, vips
 from lbaas.store.feed import Action
 from tests.store import make
+from tests.tidegate.test_limits import share
 from tests.tidegate.world import POOL, World, add_fleet, listener
+from xds.cache import LISTENER
 
 MANY = 24
 QUOTA = "projects/acme/quota"
@@ -139,3 +141,28 @@ async def test_a_word_lets_them_go_and_is_not_heard_again_by_the_next_process(wo
     await world.settle()
     assert world.view.held_removals("fleets/edge") is None
     assert not world.nodes[0].envoy.held[listener().type_url]
+
+
+async def test_a_withheld_vip_keeps_its_connection_limit_until_it_may_go(world: World):
+    await many_vips(world)
+
+    def limit(tx):
+        vips.update(tx, name(0), lambda vip: dataclasses.replace(vip, connection_limit=10))
+
+    await world.write(limit)
+    await world.settle()
+    first = world.nodes[0]
+    assert share(first, name(0)) == 10
+    await world.write(lose(tables.vips))
+    await touch(world)
+    assert world.view.held_removals("fleets/edge") is not None
+    second = world.node("n2")
+    world.connect(second)
+    await world.settle()
+    assert name(0) in second.envoy.held[LISTENER]
+    assert (share(first, name(0)), share(second, name(0))) == (5, 5)
+    await world.write(lambda tx: fleets.allow_removals(tx, "fleets/edge"))
+    await world.settle()
+    for node in (first, second):
+        assert not node.envoy.held[LISTENER]
+        assert share(node, name(0)) is None

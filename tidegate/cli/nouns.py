@@ -326,10 +326,10 @@ FLEET = Noun(
         Column("FOR", lambda row: names.leaf(text(row, "project")) or "everyone"),
         Column("VIP_RANGES", lambda row: ",".join(texts(row, "vipRanges")) or "any"),
         _yes("DRAINING", "draining"),
-        Column("HELD", lambda row: str(number(row, "heldRemovals") or "")),
     ),
     wide=(
         _names("SERVICE_TYPES", "serviceTypes"),
+        Column("HELD", lambda row: str(number(row, "heldRemovals") or "")),
         Column("CANARY", _canary),
         _REVISION,
         _CHANGED,

@@ -76,7 +76,10 @@ async def _serve(chosen: dict[str, str]) -> None:
     try:
         settings = Settings(**chosen)  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        faults = [
+            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors()
+        ]
         raise CommandError("the settings are wrong", why=faults) from error
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -77,12 +77,18 @@ def accepted(state: State, channel: Channel, flight: Flight, report: Report) -> 
         if pending.nonce == flight.nonce:
             holds(state, key, pending, resource, report)
         elif resource is not None:
-            # Something newer is under way: what is certain is that the name is there.
-            states = tuple(one for one in pending.states if one is not None) or (resource,)
+            # Something newer is under way: what is certain is that the name is there, unless it
+            # is removed meanwhile.
             _is_good(state, key, resource, report)
-            state.learn(key, states)
+            if not _removed_by_any(channel, name):
+                states = tuple(one for one in pending.states if one is not None) or (resource,)
+                state.learn(key, states)
             if key in state.cursor.pending:
                 state.put(key)
+
+
+def _removed_by_any(channel: Channel, name: str) -> bool:
+    return any(flight.entries.get(name, flight) is None for flight in channel.flights.values())
 
 
 def holds(
@@ -125,9 +131,7 @@ def refused(
         changed = [name for name, resource in flight.entries.items() if resource is not None]
         if len(changed) > 1:
             for half in halves(changed):
-                channel.suspects.update(half)
-                channel.groups.append(half)
-                channel.grouped.update(half)
+                channel.set_apart(half)
         else:
             guilty = changed or list(flight.entries)
     for name, resource in flight.entries.items():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from xds.cache.cursor import Groups
 from xds.cache.resource import Resource
 from xds.cache.subscription import Subscription
 from xds.cache.types import CLUSTER, Request
@@ -136,6 +138,24 @@ class Channel:
         """Takes a name out of its group: it changed, so it is innocent again."""
         self.grouped.discard(name)
         self.suspects.discard(name)
+
+    def set_apart(self, names: Iterable[str]) -> None:
+        """Takes a group in which something was refused that was not named."""
+        group = tuple(names)
+        self.suspects.update(group)
+        self.grouped.update(group)
+        self.groups.append(group)
+
+    def apart(self) -> Groups:
+        """Gives all suspects for a next stream: what is not answered is to be asked again."""
+        left = dict.fromkeys(self.suspects)
+        waiting = ([name for name in group if name in self.grouped] for group in self.groups)
+        found = []
+        for group in (*(flight.entries for flight in self.flights.values()), *waiting):
+            found.append(tuple(name for name in group if name in left))
+            for name in found[-1]:
+                del left[name]
+        return (*(group for group in found if group), *((name,) for name in left))
 
     def next_group(self) -> list[str]:
         """Takes the next group that still has names."""

@@ -69,6 +69,8 @@ class Composer:
             del state.later[key]
             state.put(key)
         responses: list[Response] = []
+        if all(channel.idle for channel in state.channels.values()):
+            return responses  # an answer came, and that was all
         extra = [type_url for type_url in state.channels if type_url not in ORDER]
         for type_url in (*ORDER, *extra):
             responses.extend(self._type(type_url, now, removals=False))
@@ -79,13 +81,12 @@ class Composer:
     def _type(self, type_url: str, now: float, *, removals: bool) -> Iterator[Response]:
         channel = self._state.channels.get(type_url)
         if channel is None or channel.greeting is not None or channel.idle:
-            return
+            return iter(())
         if self._state.delta:
-            yield from self._delta(channel, now, removals=removals)
-        elif type_url in FULL_SETS:
-            yield from self._full_set(channel, now)
-        else:
-            yield from self._partial(channel, now)
+            return self._delta(channel, now, removals=removals)
+        if type_url in FULL_SETS:
+            return self._full_set(channel, now)
+        return self._partial(channel, now)
 
     def _delta(self, channel: Channel, now: float, *, removals: bool) -> Iterator[Response]:
         # Asked for by name, or endpoints right behind their cluster: these wait for no answer.
@@ -98,11 +99,11 @@ class Composer:
             batch = Batch()
             group = channel.next_group()
             if group:
-                self._take(channel, Queue.fromkeys(group), batch, now, again=False)
+                self._take(channel, Queue.fromkeys(group), batch, now, group=True)
             elif not removals:
-                self._take(channel, channel.adds, batch, now, again=False)
+                self._take(channel, channel.adds, batch, now)
             if (removals or channel.type_url == LISTENER) and not batch.full and not group:
-                self._take(channel, channel.removals, batch, now, again=False)
+                self._take(channel, channel.removals, batch, now)
             if not batch.entries:
                 break
             yield from self._send(channel, batch, now)
@@ -110,15 +111,35 @@ class Composer:
             yield from self._send(channel, Batch(), now)
 
     def _take(
-        self, channel: Channel, queue: Queue, batch: Batch, now: float, *, again: bool
+        self,
+        channel: Channel,
+        queue: Queue,
+        batch: Batch,
+        now: float,
+        *,
+        again: bool = False,
+        group: bool = False,
     ) -> None:
-        """Moves names from a queue into a batch, those that may be sent now."""
+        """Moves names from a queue into a batch, those that may be sent now.
+
+        Args:
+            channel: their type.
+            queue: the names.
+            batch: what they are added to.
+            now: the time.
+            again: whether they are sent even if the client holds them.
+            group: whether they are a group of suspects, which is not to be taken apart.
+        """
         state = self._state
         while queue and not batch.full:
-            if again and self._apart(channel, next(iter(queue)), batch):
+            if not group and self._apart(channel, next(iter(queue)), batch):
                 break
             name, _ = queue.popitem(last=False)
-            if name in channel.grouped or name in batch.entries:
+            if name in batch.entries:
+                continue
+            if name in channel.grouped:
+                if again:
+                    channel.deferred.add(name)  # it is answered with its group
                 continue
             key = Key(channel.type_url, name)
             asked = again or name in channel.deferred
@@ -164,6 +185,7 @@ class Composer:
                 self._state.put(Key(channel.type_url, name))
             return
         channel.uncertain = False
+        channel.deferred.clear()  # a full set answers every name, if only by leaving it out
         full, kept = full_set(self._state, channel, batch.entries)
         yield from self._send(channel, batch, now, full=full, kept=kept)
 
@@ -171,12 +193,12 @@ class Composer:
         """Takes all that may be sent, or one group of what was refused without a name."""
         group = channel.next_group()
         if group:
-            self._take(channel, Queue.fromkeys(group), batch, now, again=False)
+            self._take(channel, Queue.fromkeys(group), batch, now, group=True)
         else:
             self._take(channel, channel.urgent, batch, now, again=True)
             if channel.suspects.isdisjoint(batch.entries):
-                self._take(channel, channel.adds, batch, now, again=False)
-                self._take(channel, channel.removals, batch, now, again=False)
+                self._take(channel, channel.adds, batch, now)
+                self._take(channel, channel.removals, batch, now)
         return batch
 
     def _partial(self, channel: Channel, now: float) -> Iterator[Response]:

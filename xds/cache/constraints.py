@@ -29,12 +29,11 @@ LONGEST_FAULT = 2048
 
 _NOTHING: Sequence[str] = ()
 _KEPT = 256
-_LARGEST_KEPT = 4096
-"""Bytes of a message that is known again: what many resources share is small, and 256 large ones
-of each type were kept for ever."""
-
 _UNREAD = frozenset({"envoy.config.core.v3.Metadata.typed_filter_metadata"})
 """Messages in an `Any` that Envoy leaves packed unless an extension asks for them."""
+
+_LARGEST = 4096
+"""Bytes of a message that is remembered as good; larger ones are rare, and would be kept alive."""
 
 _UNCHECKED = "envoy.extensions.load_balancing_policies."
 _CHECKED = frozenset({f"{_UNCHECKED}override_host.v3.OverrideHost"})
@@ -103,11 +102,13 @@ def plan_of(descriptor: Descriptor) -> Plan:
 
 def _look_into(message: Message, plan: Plan) -> Sequence[str]:
     """Looks at a message in another one; to see that it was seen costs a tenth of that."""
+    if message.ByteSize() > _LARGEST:
+        return _look_at(message, plan)
     body = message.SerializePartialToString()
     if body in plan.good:
         return _NOTHING
     found = _look_at(message, plan)
-    if not found and len(body) <= _LARGEST_KEPT:
+    if not found:
         if len(plan.good) >= _KEPT:
             plan.good.clear()
         plan.good.add(body)
@@ -259,9 +260,14 @@ def _has_rules(descriptor: Descriptor) -> bool:
 
 
 def _packed(value: Any) -> Sequence[str]:
+    look = _unpacked if len(value.value) > _LARGEST else _unpacked_before
+    return look(value.type_url, value.value)
+
+
+@lru_cache(maxsize=1024)
+def _unpacked_before(type_url: str, value: bytes) -> Sequence[str]:
     """Most of what is packed is the same in thousands of resources: filters, protocol options."""
-    small = len(value.value) <= _LARGEST_KEPT
-    return (_unpacked_before if small else _unpacked)(value.type_url, value.value)
+    return _unpacked(type_url, value)
 
 
 def _unpacked(type_url: str, value: bytes) -> Sequence[str]:
@@ -274,9 +280,6 @@ def _unpacked(type_url: str, value: bytes) -> Sequence[str]:
     except DecodeError:
         return (f"value: is no {type_url.rpartition('/')[2]}",)
     return _look_at(message, known[1])
-
-
-_unpacked_before = lru_cache(maxsize=1024)(_unpacked)
 
 
 def _known(type_url: str) -> tuple[type[Message], Plan] | None:

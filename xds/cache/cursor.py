@@ -20,6 +20,10 @@ States = tuple[Resource | None, ...]
 """What a client may hold of one name, oldest first: one entry is certain, None is nothing."""
 
 
+Groups = tuple[tuple[str, ...], ...]
+"""Names that are sent apart from all others, each group in a response of its own."""
+
+
 @dataclass(slots=True)
 class Pending:
     """One name that is not confirmed.
@@ -67,12 +71,15 @@ class Left:
     Attributes:
         bases: the snapshot it equalled, by type.
         states: the exceptions.
+        suspects: by type, the groups of names in which a version is to be found that was refused
+            and not named.
         versions: state of the world: what the client may name as accepted last, by type. Another
             version it has from elsewhere, with what nobody here knows.
     """
 
     bases: Mapping[str, Snapshot]
     states: Mapping[Key, States]
+    suspects: Mapping[str, Groups]
     versions: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
@@ -83,12 +90,13 @@ class Cursor:
     stream before (`Left`), if there was one in this process.
     """
 
-    __slots__ = ("_left", "_opened", "_uses", "base", "pending")
+    __slots__ = ("_left", "_opened", "_suspects", "_uses", "base", "pending")
 
     def __init__(self, left: Left | None) -> None:
         self.base: Snapshot = EMPTY
         self.pending: dict[Key, Pending] = {}
         self._left = dict(left.bases) if left else {}
+        self._suspects = dict(left.suspects) if left else {}
         self._opened: set[str] = set()
         self._uses: dict[Key, dict[Key, None]] = {}
         for key, states in left.states.items() if left else ():
@@ -135,6 +143,7 @@ class Cursor:
             self.settle(key)
         self._opened.add(type_url)
         self._left.pop(type_url, None)
+        self._suspects.pop(type_url, None)
         wanted = self.base.of_type(type_url)
         differing = []
         for name in sorted({*wanted, *holds}):
@@ -160,6 +169,17 @@ class Cursor:
                 holds[key.name] = pending.states
         return holds
 
+    def suspects_left(self, type_url: str) -> Groups:
+        """Gives what was still to be told apart of a type before it is opened, if unchanged."""
+        before = self._left.get(type_url, EMPTY)
+        known = self.base.of_type(type_url)
+        return tuple(
+            tuple(
+                name for name in group if same(before.of_type(type_url).get(name), known.get(name))
+            )
+            for group in self._suspects.get(type_url, ())
+        )
+
     def forget_left(self) -> list[Key]:
         """Forgets the types that were not opened: the client has nothing of them any more.
 
@@ -172,6 +192,7 @@ class Cursor:
         for type_url, snapshot in self._left.items():
             gone.update((Key(type_url, name), None) for name in snapshot.of_type(type_url))
         self._left.clear()
+        self._suspects.clear()
         return list(gone)
 
     def absorb(self, snapshot: Snapshot) -> list[Key]:
@@ -231,11 +252,17 @@ class Cursor:
         if len(self._uses) < _FEW:
             self._uses = dict(self._uses)
 
-    def leave(self) -> Left:
-        """Gives what the client holds, for its next stream in this process."""
+    def leave(self, suspects: Mapping[str, Groups]) -> Left:
+        """Gives what the client holds, for its next stream in this process.
+
+        Args:
+            suspects: what is to be told apart of the types that were asked for.
+        """
+        opened = {kind: groups for kind, groups in suspects.items() if kind in self._opened}
         return Left(
             {**self._left, **dict.fromkeys(self._opened, self.base)},
             {key: pending.states for key, pending in self.pending.items()},
+            {**self._suspects, **opened},
         )
 
     def _base_of(self, type_url: str) -> Snapshot:

@@ -88,7 +88,9 @@ class Fleet:
         self.base = base.with_changes(revision, applied)
         if self.canary is not None:
             self.canary.follow(base, self.base, applied)
-            self.promote(applied)
+            # What is no longer referred to has nobody left to try it: a refused listener's routes.
+            left = (target for old in map(base.get, applied) if old for target in old.references)
+            self.promote({*applied, *left})
         self.dirty()
         if len(self.withheld.kept) > before:
             on_withheld(self.name)

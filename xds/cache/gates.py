@@ -79,7 +79,7 @@ def step(state: State, key: Key, now: float, *, again: bool) -> Step:
     if pending is None:
         return Step(Verdict.SEND, wanted) if again else NOTHING
     if state.refused(key) is not None:
-        return _refused(state, key, pending, again=again)
+        return _refused(state, key, pending, now, again=again)
     if not again and not pending.nonce and state.settle(key):
         return NOTHING
     if not again and pending.underway(wanted):
@@ -95,7 +95,7 @@ def _wanted(state: State, key: Key, pending: Pending, now: float, *, again: bool
     wanted = state.cursor.base.get(key)
     if wanted is None:
         return _removal(state, key, pending, now, again=again)
-    return _addition(state, key, pending, wanted, again=again)
+    return _addition(state, key, pending, wanted, now, again=again)
 
 
 def blocked(state: State, resource: Resource) -> Key | None:
@@ -129,16 +129,16 @@ def _in_the_way(state: State, listener: Resource) -> Key | None:
     return next((on for on in found if not excused(state, on)), None)
 
 
-def _refused(state: State, key: Key, pending: Pending, *, again: bool) -> Step:
+def _refused(state: State, key: Key, pending: Pending, now: float, *, again: bool) -> Step:
     """A refused version is not sent again; what it replaced is, where it is missing."""
     rejection = state.refused(key)
     good = state.last_good(key, rejection) if rejection is not None else None
     if good is not None:
         if not again and pending.underway(good):
             return NOTHING
-        return _addition(state, key, pending, good, again=again)
+        return _addition(state, key, pending, good, now, again=again)
     if not again:
-        return NOTHING
+        return _made_sure(state, key, pending, now) or NOTHING
     if key.type_url == ENDPOINT and _sent_as_cluster(state, key):
         return _stand_in(state, key)
     held = _certain(pending)
@@ -170,7 +170,22 @@ def _certain(pending: Pending) -> Resource | None:
     return pending.states[0]
 
 
-def _addition(state: State, key: Key, pending: Pending, wanted: Resource, *, again: bool) -> Step:
+def _made_sure(state: State, key: Key, pending: Pending, now: float) -> Step | None:
+    """Removes what a client may hold in a version that is not known, if it is to be given none.
+
+    What it may be is not known, so clusters that are gone would wait for it, of all tenants, until
+    its own tenant mends what was refused. Only where it may hold nothing: it does not list it.
+    """
+    if key.type_url not in (LISTENER, CLUSTER) or None not in pending.states:
+        return None
+    if all(one is None or one.known for one in pending.states):
+        return None
+    return NOTHING if pending.underway(None) else _removal(state, key, pending, now, again=False)
+
+
+def _addition(
+    state: State, key: Key, pending: Pending, wanted: Resource, now: float, *, again: bool
+) -> Step:
     if key.type_url == ENDPOINT:
         # Rule 44: endpoints of a cluster that the client does not hold only when it asks.
         if not again and state.carries(CLUSTER) and not _cluster_held(state, key):
@@ -185,7 +200,8 @@ def _addition(state: State, key: Key, pending: Pending, wanted: Resource, *, aga
             instead = _certain(pending) or pending.promise
             if again and instead is not None and blocked(state, instead) is None:
                 return Step(Verdict.SEND, instead)
-            return Step(Verdict.WAIT, on=on)
+            sure = _made_sure(state, key, pending, now) if excused(state, on) else None
+            return sure or Step(Verdict.WAIT, on=on)
     return Step(Verdict.SEND, wanted)
 
 

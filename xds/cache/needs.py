@@ -130,8 +130,6 @@ def unknown(state: State, type_url: str) -> Iterator[Key]:
         pending = state.cursor.pending.get(key)
         if pending is None or all(one is None or one.known for one in pending.states):
             continue
-        if None in pending.states and state.refused(key) is not None:
-            continue  # it may hold nothing, and nothing good is known: nothing it is
         yield key
 
 

@@ -11,13 +11,14 @@ from xds.cache import answers, evidence
 from xds.cache.channel import Channel
 from xds.cache.client_status import ResourceStatus, Standing, status_of, statuses
 from xds.cache.compose import Composer
-from xds.cache.cursor import Cursor, Left, Pending, States, merged
+from xds.cache.cursor import Cursor, Left, Pending
 from xds.cache.explain import HELD, blocked_by, explain, kind_of
+from xds.cache.greeting import open_type
 from xds.cache.needs import excused
 from xds.cache.rejections import Rejection
 from xds.cache.resource import Resource, same
 from xds.cache.state import SETTLING, State
-from xds.cache.subscription import FULL_SETS, Asked, Subscription
+from xds.cache.subscription import Asked, Subscription
 from xds.cache.types import ENDPOINT, LISTENER, Key, NodeInfo, RejectedVersion, Request, Response
 
 if TYPE_CHECKING:
@@ -68,10 +69,10 @@ class NodeStream:
             types=types,
             asked_at=now,
             strays=strays,
+            versions=left.versions if left else {},
         )
         self._state.note_unknown(self._state.cursor.pending)
         self._composer = Composer(self._state, number)
-        self._versions = dict(left.versions) if left else {}
         self._loaded = False
         self._grown = False
 
@@ -122,7 +123,7 @@ class NodeStream:
         if asked.dropped:
             self._cache.reported(self, [Key(request.type_url, name) for name in asked.dropped])
         if self._loaded:
-            self._open(channel)
+            open_type(self._cache, self.fleet, state, channel)
         self._report()
 
     def run(self, now: float) -> list[Response]:
@@ -135,7 +136,7 @@ class NodeStream:
         if snapshot.revision >= state.cursor.base.revision:
             state.changed(state.cursor.absorb(snapshot))
         for channel in list(state.channels.values()):
-            self._open(channel)
+            open_type(self._cache, self.fleet, state, channel)
         if state.channels and not state.complete and now >= state.asked_at + SETTLING:
             state.complete = True
             for key in state.cursor.forget_left():
@@ -146,6 +147,14 @@ class NodeStream:
         responses = self._composer.run(now)
         self._report()
         return responses
+
+    @property
+    def busy(self) -> bool:
+        """Whether `run` may give something now, or `next_timer` another time than before."""
+        state = self._state
+        return bool(state.later) or any(
+            channel.greeting is not None or not channel.idle for channel in state.channels.values()
+        )
 
     def next_timer(self, now: float) -> float | None:
         """Gives when `run` should be called even if nothing happens; None: no need."""
@@ -304,12 +313,12 @@ class NodeStream:
 
     def leave(self) -> Left:
         """Gives what the client holds, for its next stream."""
-        left = self._state.cursor.leave()
+        channels = self._state.channels
+        left = self._state.cursor.leave({kind: one.apart() for kind, one in channels.items()})
         if self.delta:
             return left
-        channels = self._state.channels.values()
-        opened = {one.type_url: one.versions for one in channels if one.greeting is None}
-        return replace(left, versions={**self._versions, **opened})
+        opened = {kind: one.versions for kind, one in channels.items() if one.greeting is None}
+        return replace(left, versions={**self._state.versions, **opened})
 
     def _changed_unseen(self, key: Key, revision: int) -> bool:
         """Whether a change that belongs to `revision` is held back, or came since it ran last."""
@@ -353,123 +362,6 @@ class NodeStream:
             channel.owed = True
         for name in asked.named:
             channel.urgent[name] = None
-
-    def _open(self, channel: Channel) -> None:
-        """Compares what the client said it holds with what is wanted, once for each type."""
-        request = channel.greeting
-        if request is None:
-            return
-        channel.greeting = None
-        state, type_url = self._state, channel.type_url
-        new_here = state.cursor.left_of(type_url) is None
-        holds = self._initial(request) if self.delta else self._remembered(channel, request)
-        # What it says it holds and does not ask for is nothing that it relies on.
-        holds = {
-            name: states for name, states in holds.items() if channel.subscription.covers(name)
-        }
-        differing = state.cursor.open(type_url, holds)
-        state.note_unknown(differing)
-        if new_here and type_url == LISTENER:
-            self._find_strays(request)
-        for key in differing:
-            if state.covers(key) or state.cursor.base.get(key) is None:
-                state.put(key)
-            state.touch(key)
-        subscription = channel.subscription
-        subscription.names.follow(state.cursor.base.of_type(type_url), ())
-        for name in subscription.names:
-            key = Key(type_url, name)
-            gone = name not in holds and state.cursor.base.get(key) is None
-            behind = type_url == ENDPOINT and name in state.behind
-            new = name not in holds and key in state.cursor.pending
-            if gone or behind or new:
-                channel.urgent[name] = None
-                if name in state.placeholders:
-                    state.cursor.except_for(key, 0)
-        if self.delta:
-            channel.owed = subscription.wildcard or not subscription.names
-        elif not request.version_info or differing or channel.uncertain:
-            # An unanswered RTDS costs Envoy 15 s at its start.
-            channel.owed = subscription.wildcard or all(
-                state.nothing_for(Key(type_url, name)) for name in subscription.names
-            )
-        state.as_wanted(type_url, except_for=set(differing))
-
-    def _initial(self, request: Request) -> dict[str, States]:
-        """Gives what a delta client holds: what it says, and what it may not know itself.
-
-        Envoy applies the good resources of a response that it refuses, and does not list them
-        when it reconnects (measured): they would stay for ever when they are deleted meanwhile.
-        """
-        state, type_url = self._state, request.type_url
-        left = state.cursor.left_of(type_url)
-        remembered = left or {}
-        holds: dict[str, States] = {}
-        for name, version in request.initial_versions.items():
-            key = Key(type_url, name)
-            candidates = (state.cursor.base.get(key), *remembered.get(name, ()))
-            resource = next((one for one in candidates if one and one.version == version), None)
-            if resource is None:
-                resource = self._cache.former(self.fleet, key, version)
-            if resource is None:
-                resource = Resource.foreign(key, version)
-            before = remembered.get(name, ())
-            if len(before) > 1 and not same(before[-1], resource):
-                # It refused a response that may have been applied in part, and lists what it
-                # accepted before.
-                holds[name] = merged((*before, resource))
-            else:
-                holds[name] = (resource,)
-        for name, states in remembered.items():
-            if name not in holds and len(states) > 1:
-                holds[name] = (None, *(one for one in states if one is not None))
-        for name in self._cache.buried(self.fleet, type_url) if left is None else ():
-            key = Key(type_url, name)
-            if state.covers(key):
-                holds[name] = (*holds.get(name, (None,)), Resource.foreign(key, ""))
-        return holds
-
-    def _remembered(self, channel: Channel, request: Request) -> dict[str, States]:
-        """Gives what a state-of-the-world client holds; it says no more than one version."""
-        if not request.version_info:
-            return {}
-        state, type_url = self._state, request.type_url
-        channel.accepted = request.version_info
-        remembered = state.cursor.left_of(type_url)
-        if remembered is not None and request.version_info in self._versions.get(type_url, ()):
-            return remembered
-        wanted = state.cursor.base.of_type(type_url)
-        buried = self._cache.buried(self.fleet, type_url)
-        holds: dict[str, States] = {}
-        if type_url in FULL_SETS and state.cursor.base.version(type_url) == request.version_info:
-            # That is what it accepted last; of what it refused it may have applied a part.
-            holds.update((name, (resource,)) for name, resource in wanted.items())
-            channel.owed = bool(buried)
-        else:
-            channel.uncertain = True
-            for name in {*wanted, *channel.subscription.names}:
-                key = Key(type_url, name)
-                holds[name] = (None, Resource.foreign(key, request.version_info))
-        # Clusters that are not wanted are no part of a full set, whatever still needs them: their
-        # content is not known, so there is nothing to send that would keep them.
-        for name in buried if type_url == LISTENER else ():
-            holds.setdefault(name, (None, Resource.foreign(Key(type_url, name), "")))
-        return holds
-
-    def _find_strays(self, request: Request) -> None:
-        """Looks whether a node that comes holds too many listeners that nobody has ever wanted.
-
-        They are removed only when an operator says so: it is the store that may have lost them.
-        Only delta clients say what they hold.
-        """
-        fleet = self._cache.snapshot(self.fleet)  # with what only its canary is given yet
-        wanted = {*self._state.cursor.base.of_type(LISTENER)}
-        wanted.update(fleet.of_type(LISTENER) if fleet else ())
-        buried, listed = self._cache.buried(self.fleet, LISTENER), request.initial_versions
-        unknown = [name for name in listed if name not in wanted and name not in buried]
-        if unknown:
-            keys = [Key(LISTENER, name) for name in unknown]
-            self._cache.found_strays(self.fleet, keys, of=len(listed))
 
     def _refusal(self, rejection: RejectedVersion) -> None:
         if self._cache.observer is not None:

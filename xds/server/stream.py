@@ -97,6 +97,7 @@ class DiscoveryStream:
         self._end: End | None = None
         self._clock = asyncio.get_running_loop().time
         self._since = self._clock()
+        self._alarm: asyncio.TimerHandle | None = None
 
     def end(self, code: grpc.StatusCode, reason: str) -> None:
         """Asks the stream to end with a status, once what is being written is out."""
@@ -115,6 +116,8 @@ class DiscoveryStream:
             await self._write(context)
         finally:
             reading.cancel()
+            if self._alarm is not None:
+                self._alarm.cancel()
             self._admission.leave(self._place)
             if self.core is not None:
                 self._cache.disconnect(self.core)
@@ -154,7 +157,8 @@ class DiscoveryStream:
         core.receive(request, self._clock())
         self._bound(len(core.asked()), self._options.most_types, "types")
         self._bound(core.names_asked, self._options.most_names, "names")
-        self._wake.set()
+        if core.busy:  # most answers leave nothing to do
+            self._wake.set()
 
     def _bound(self, asked: int, most: int, what: str) -> None:
         if asked > most:
@@ -232,12 +236,19 @@ class DiscoveryStream:
         return limit if timer is None else min(limit, timer)
 
     async def _sleep(self, until: float | None) -> None:
-        """Waits for a wake."""
-        if until is None or self._wake.is_set():
-            await self._wake.wait()
-            return
-        alarm = asyncio.get_running_loop().call_at(until, self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            alarm.cancel()
+        """Waits for a wake, until a time at most; it may be woken before that for nothing."""
+        if until is not None and not self._wake.is_set():
+            self._set_alarm(until)
+        await self._wake.wait()
+
+    def _set_alarm(self, until: float) -> None:
+        # Most are for an answer that is overdue, and most answers come: one that is set serves on.
+        if self._alarm is not None:
+            if self._alarm.when() <= until:
+                return
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_at(until, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._wake.set()

@@ -4,6 +4,7 @@ Figures in the comments were measured on Envoy 1.40.0.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
@@ -14,9 +15,10 @@ from envoy.extensions.load_balancing_policies.least_request.v3.least_request_pb2
 from envoy.extensions.load_balancing_policies.maglev.v3.maglev_pb2 import Maglev
 from envoy.extensions.load_balancing_policies.round_robin.v3.round_robin_pb2 import RoundRobin
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 
-from lbaas.model.enums import LbMethod, Protocol
+from lbaas.model.enums import HealthMonitorType, LbMethod, Protocol
 from lbaas.model.objects import HealthMonitor, Pool
 from xds.translate.extension import packed
 from xds.translate.health_check import fill_health_checks
@@ -24,7 +26,8 @@ from xds.translate.health_check import fill_health_checks
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _NO_LIMIT: Final = 2**32 - 1
 _CONNECT_TIMEOUT: Final = 5
-_UPSTREAM_IDLE: Final = 4
+_UPSTREAM_IDLE: Final = timedelta(seconds=4)
+_MARGIN: Final = timedelta(seconds=1)
 _USABLE: Final = (
     health_check_pb2.UNKNOWN,
     health_check_pb2.HEALTHY,
@@ -58,10 +61,10 @@ def _cluster(name: str, pool: Pool, method: LbMethod, monitors: Sequence[HealthM
     cluster.name = name
     cluster.eds_cluster_config.service_name = pool.name
     cluster.load_balancing_policy.CopyFrom(_POLICIES[method])
-    if pool.protocol is Protocol.HTTP:
-        cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(_HTTP_UPSTREAM)
     if monitors:
         fill_health_checks(cluster, monitors)
+    if pool.protocol is Protocol.HTTP:
+        _fill_http_upstream(cluster, monitors)
     return cluster
 
 
@@ -111,17 +114,44 @@ def _policy(name: str, message: Message) -> LoadBalancingPolicy:
     return policy
 
 
-def _http_upstream() -> HttpProtocolOptions:
+def _fill_http_upstream(cluster: Cluster, monitors: Sequence[HealthMonitor]) -> None:
+    """Sets how long connections to members may be idle, without cutting a monitor's patience.
+
+    Envoy holds the first check on a connection to the idle timeout of traffic, request or not: a
+    monitor of 20 s failed after 4 s. So the idle timeout is longer than the longest monitor's,
+    and what bounds idle connections is their age, which checks do not know: one that has come to
+    it closes when it has no request, and takes no other. Checks that are that rare keep no
+    connection, so that none is sent on one that the member is just closing.
+    """
+    patience = max((each.timeout for each in monitors if _is_http(each)), default=timedelta(0))
+    if patience < _UPSTREAM_IDLE:
+        cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(_HTTP_UPSTREAM)
+        return
+    options = HttpProtocolOptions()
+    options.explicit_http_config.http_protocol_options.SetInParent()
+    common = options.common_http_protocol_options
+    common.idle_timeout.FromTimedelta(patience + _MARGIN)
+    common.max_connection_duration.FromTimedelta(_UPSTREAM_IDLE)
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(packed(options))
+    for check in cluster.health_checks:
+        check.reuse_connection.value = False
+
+
+def _is_http(monitor: HealthMonitor) -> bool:
+    return monitor.type in (HealthMonitorType.HTTP, HealthMonitorType.HTTPS)
+
+
+def _http_upstream() -> Any:
     options = HttpProtocolOptions()
     options.explicit_http_config.http_protocol_options.SetInParent()
     # Many servers close an idle connection after 5 s (Node, Apache, uvicorn). A request sent on
     # a connection that is just being closed is a 503 that may not be repeated: be first.
-    options.common_http_protocol_options.idle_timeout.seconds = _UPSTREAM_IDLE
-    return options
+    options.common_http_protocol_options.idle_timeout.FromTimedelta(_UPSTREAM_IDLE)
+    return packed(options)
 
 
 _DEFAULTS: Final = _defaults()
-_HTTP_UPSTREAM: Final = packed(_http_upstream())
+_HTTP_UPSTREAM: Final = _http_upstream()
 _POLICIES: Final = {
     LbMethod.ROUND_ROBIN: _policy("round_robin", RoundRobin()),
     LbMethod.LEAST_CONNECTIONS: _policy("least_request", LeastRequest()),

@@ -17,7 +17,7 @@ from xds.translate.listener import build_listener
 from xds.translate.persistence import is_cookie
 from xds.translate.route import build_route
 
-VERSION: Final = "3"
+VERSION: Final = "4"
 """Moves with every change of what is rendered: the same revision and translator give the same
 resources everywhere."""
 
