@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import tracemalloc
 
 import envoy
 import pytest
@@ -275,3 +276,21 @@ async def test_envoy_and_the_checker_refuse_the_same() -> None:
     assert false == {}
     assert missed == {}
     assert sum(BY_CONSTRAINT in words for words in said.values()) > 400
+
+
+def test_large_messages_are_not_kept_to_be_known_again():
+    """300 clusters with 1 MiB of metadata, sent one after another, held 256 MiB for ever."""
+    tracemalloc.start()
+    try:
+        for number in range(8):
+            filler = f"{number}" * (1 << 20)
+            message = Cluster(name="big")
+            message.metadata.filter_metadata["filler"]["text"] = filler
+            packed = message.typed_extension_protocol_options["big"]
+            packed.Pack(Cluster(name="big", alt_stat_name=filler))
+            assert not violations(message)
+        del filler, message, packed
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1 << 20

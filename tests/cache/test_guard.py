@@ -214,7 +214,7 @@ def test_another_client_with_the_same_is_given_the_same_word():
     peer.cache.allow_removals(FLEET)
     peer.reconnect()  # to the cache it is the client that was withheld from; this is a new one
     peer.cache.disconnect(peer.stream)
-    peer.cache._left.clear()
+    peer.cache._departed._left.clear()
     peer.connect()
     sent = returns(peer, held)
     assert not peer.cache.withheld(FLEET)

@@ -320,6 +320,19 @@ def test_what_is_unanswered_is_bounded_however_much_changes_and_what_is_kept_by_
     assert not peer.stream.pending
 
 
+def test_listeners_may_hand_on_their_addresses_however_many_they_are():
+    """A chain of waits is followed however long it is: Python's stack has 1,000 frames."""
+    count = 2000
+    peer = Peer()
+    peer.set(*(tcp_listener(f"l{n}", 1000 + n, "static") for n in range(count)))
+    for response in peer.ask(LISTENER):
+        peer.ack(response)
+    (moved,) = peer.set(*(tcp_listener(f"l{n}", 1001 + n, "static") for n in range(count)))
+    assert names(moved) == [f"l{count - 1}"]  # its new address is free
+    (next_one,) = peer.ack(moved)
+    assert names(next_one) == [f"l{count - 2}"]
+
+
 def test_the_answer_to_what_came_before_a_removal_opens_no_gate():
     """The cluster was there then; its removal is on its way, and it is to come back after that."""
     peer = Peer()

@@ -113,6 +113,29 @@ def test_new_versions_are_tried_at_most_once_a_second():
     assert response.resources[0].version == cluster("a", 5).version
 
 
+@pytest.mark.parametrize(
+    ("text", "of_a", "of_b"),
+    [
+        (
+            "Error adding/updating cluster(s) p/1/a: no host 10.1.1.1, p/2/b: bad port 7",
+            "Error adding/updating cluster(s) p/1/a: no host 10.1.1.1",
+            "Error adding/updating cluster(s) p/2/b: bad port 7",
+        ),
+        (
+            "Error adding/updating listener(s) p/2/b: cannot bind\np/1/a: p/1/a has no filter\n",
+            "Error adding/updating listener(s) p/1/a: p/1/a has no filter",
+            "Error adding/updating listener(s) p/2/b: cannot bind",
+        ),
+    ],
+)
+def test_each_is_told_what_was_said_of_it_and_nothing_of_others(text, of_a, of_b):
+    peer = Peer()
+    peer.set(cluster("p/1/a"), cluster("p/2/b"))
+    (response,) = peer.ask(CLUSTER)
+    peer.nack(response, text)
+    assert {each.key.name: each.message for each in peer.heard} == {"p/1/a": of_a, "p/2/b": of_b}
+
+
 def test_one_name_in_a_response_is_the_culprit_whatever_the_text():
     peer = Peer()
     peer.set(cluster("a"))

@@ -138,7 +138,7 @@ def test_nothing_is_kept_of_nodes_that_never_mattered():
     for index in range(5000):
         stream = cache.connect(fleet="none", node=NodeInfo(f"n{index}"), delta=True, now=0.0)
         cache.disconnect(stream)
-    assert len(cache._left) == 4096
+    assert len(cache._departed._left) == 4096
     assert not cache._rejected
     assert not cache._fleets
 

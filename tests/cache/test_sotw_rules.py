@@ -5,6 +5,7 @@ import pytest
 from tests.cache.messages import cluster, endpoints, route, tcp_listener
 from tests.cache.peer import Peer, names, tree
 from xds.cache import CLUSTER, ENDPOINT, LISTENER, ROUTE, RUNTIME, Key
+from xds.cache.snapshot import total
 
 
 def peer_with(*resources):
@@ -189,6 +190,36 @@ def test_a_refused_listener_stays_in_the_set_at_its_last_good_version():
     peer.nack(response, "l: no")
     (response,) = peer.set(tcp_listener("m", 2, "static", 1))
     assert {one.key.name: one.version for one in response.resources}["l"] == good.version
+
+
+def test_a_client_that_was_elsewhere_meanwhile_is_not_taken_for_what_it_was():
+    """Another replica may have given it something else: the version that it names says so."""
+    peer = peer_with(cluster("a", 1), endpoints("a", 80))
+    (response,) = peer.ask(CLUSTER)
+    peer.ack(response)
+    peer.reconnect()
+    assert peer.ask(CLUSTER, version_info=response.version) == []
+    assert peer.stream.confirmed(cluster("a").key, 1)
+    peer.reconnect()
+    (again,) = peer.ask(CLUSTER, version_info=total([cluster("a", 2)]))
+    assert names(again) == ["a"]
+    assert not peer.stream.confirmed(cluster("a").key, 1)
+    peer.ack(again)
+    assert peer.stream.confirmed(cluster("a").key, 1)
+    peer.reconnect()
+    assert peer.ask(CLUSTER, version_info=again.version) == []
+
+
+def test_a_client_whose_answer_was_lost_is_known_by_what_it_was_sent():
+    peer = peer_with(endpoints("a", 80), endpoints("b", 80))
+    (first,) = peer.ask(ENDPOINT, names=("a", "b"))
+    peer.ack(first, names=("a", "b"))
+    (second,) = peer.set(endpoints("a", 81))
+    for version in (first.version, second.version):
+        peer.reconnect()
+        peer.reconnect()  # it did not come to ask
+        (again,) = peer.ask(ENDPOINT, names=("a", "b"), version_info=version)
+        assert names(again) == ["a"]
 
 
 def test_a_full_set_answers_who_asks_for_a_name_that_it_cannot_be_given_yet():

@@ -114,7 +114,8 @@ async def test_rule_52_what_did_not_change_is_not_sent(cache, server, node, type
     await node.silent()
     cache.publish("fleet", [make(type_url, "a", 1), make(other, "b")])
     assert (await node.take(type_url)).names == ["a"]
-    assert server.traffic.responses == sent + 1
+    await node.silent()
+    assert server.traffic.responses <= sent + 1  # counted when written, maybe after it is read
 
 
 @pytest.mark.parametrize("wire", DELTA, ids=str)

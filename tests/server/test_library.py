@@ -6,13 +6,14 @@ import warnings
 from datetime import timedelta
 from importlib import import_module
 
+import grpc
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from google.protobuf.duration_pb2 import Duration
 
 from tests.harness import resources
-from tests.harness.ads_client import CDS, EDS, LDS, DeltaClient
+from tests.harness.ads_client import CDS, EDS, LDS, RDS, DeltaClient
 from xds.cache import Key, SnapshotCache, Verdict, Verdicts
 from xds.server import serve
 
@@ -68,6 +69,16 @@ def test_a_second_call_publishes_the_difference():
     assert {key.name for key in after.changes_from(before)} == {"b"}
     cache.publish("edge", [])
     assert not list(cache.snapshot("edge").types())
+
+
+def test_routes_that_are_named_by_who_gives_them_need_their_clusters_too():
+    unnamed = resources.route("r", "a")
+    unnamed.ClearField("name")
+    unnamed.request_mirror_policies.add(cluster="shadow")
+    cache = SnapshotCache()
+    cache.publish("edge", [(RDS, "r", unnamed.SerializeToString())])
+    found = cache.snapshot("edge").get(Key(RDS, "r"))
+    assert found.references == {Key(CDS, "a"), Key(CDS, "shadow")}
 
 
 def test_a_type_of_somebody_elses_is_carried_as_it_is():
@@ -131,6 +142,44 @@ async def test_a_callback_is_told_what_a_node_accepts_refuses_and_lets_go():
         while "gone" not in (await node.take()).removed_resources:
             await node.send(CDS, subscribe=["gone"])
     assert Verdict("edge", "n1", CDS, "a", "", accepted=True) in told
+
+
+async def test_a_callback_that_fails_is_logged_and_its_node_is_served_on(caplog):
+    told: list[str] = []
+
+    def hear(verdict: Verdict) -> None:
+        told.append(verdict.name)
+        raise RuntimeError("the callback's own fault")
+
+    cache = SnapshotCache(Verdicts(hear))
+    cache.publish("edge", [resources.cluster("a"), resources.cluster("b")])
+    async with (
+        await serve(cache, "127.0.0.1:0") as server,
+        DeltaClient(f"127.0.0.1:{server.port}", fleet="edge", node="n1") as node,
+    ):
+        await node.send(CDS)
+        await node.take(CDS)
+        cache.publish("edge", [])
+        assert sorted((await node.take(CDS)).removed_resources) == ["a", "b"]
+    assert sorted(told[:2]) == ["a", "b"]  # each is told, whatever became of the one before
+    assert [record.name for record in caplog.records] == ["xds.cache.verdicts"] * len(told)
+
+
+async def test_a_stream_that_an_observer_fails_on_is_not_kept(caplog):
+    class Failing(Verdicts):
+        def opened(self, stream):
+            raise RuntimeError("the observer's own fault")
+
+    cache = SnapshotCache(Failing(print))
+    cache.publish("edge", [])
+    async with (
+        await serve(cache, "127.0.0.1:0") as server,
+        DeltaClient(f"127.0.0.1:{server.port}", fleet="edge", node="n1") as node,
+    ):
+        await node.send(CDS)
+        assert await node.status() == (grpc.StatusCode.INTERNAL, "internal error")
+    assert not cache.streams("edge")
+    assert "the observer's own fault" in caplog.text
 
 
 def test_it_needs_no_database_and_nothing_of_the_product():

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from tests.harness import resources
-from tests.harness.ads_client import CDS, DeltaClient
+from tests.harness.ads_client import CDS, DeltaClient, SotwClient
 from tests.harness.waiting import until
 from xds.server import ServerOptions, serve
 from xds.server.admission import Admission, Place
@@ -138,6 +138,37 @@ async def test_a_served_stream_does_not_wait_for_those_that_come(cache):
         cache.publish("fleet", [resources.cluster("new")])
         assert [one.name for one in (await served.take(CDS, within=20)).resources] == ["new"]
         assert server.traffic.responses < 60
+
+
+async def test_who_came_back_and_lacked_nothing_is_served_like_all_others(cache):
+    """In state of the world that is answered with nothing: there is no first answer to wait for."""
+    cache.publish("fleet", [resources.cluster("a")])
+    options = ServerOptions(first_answers_per_second=1000)
+    async with (
+        await serve(cache, "127.0.0.1:0", options=options) as server,
+        SotwClient(f"127.0.0.1:{server.port}", node="first") as first,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        await first.send(CDS)
+        version = (await first.take(CDS)).version_info
+        back = [SotwClient(first._address, node=f"n{number}").over(first) for number in range(20)]
+        for stream in back:
+            stack.callback(stream._call.cancel)
+            await stream.send(CDS, version=version)
+
+        async def all_admitted():
+            return len(server.service.streams) == 21 and all(
+                stream.core is not None and stream.core.revision
+                for stream in server.service.streams
+            )
+
+        await until(all_admitted, within=20, what="the turn of all")
+        asked = []
+        server.service._admission.ask = asked.append
+        cache.publish("fleet", [resources.cluster("a"), resources.cluster("b")])
+        for stream in back:
+            assert len((await stream.take(CDS, within=20)).resources) == 2
+        assert not asked
 
 
 @pytest.mark.parametrize(("count", "within"), [(0, 0.0), (3, 0.003), (500, 0.5), (50_000, 1.0)])

@@ -52,6 +52,50 @@ async def test_an_empty_type_is_refused(client, address):
 
 
 @CLIENTS
+async def test_a_node_whose_id_is_too_long_is_refused(client, cache, address):
+    cache.publish("fleet", [])
+    async with client(address, node="n" * 5000) as stream:
+        await stream.send(CDS)
+        code, details = await stream.status()
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert details == "the node's id has 5000 characters: 1024 are allowed"
+
+
+@CLIENTS
+async def test_a_stream_may_ask_for_so_many_types(client, cache):
+    cache.publish("fleet", [])
+    options = ServerOptions(most_types=3)
+    async with (
+        await serve(cache, "127.0.0.1:0", options=options) as server,
+        client(f"127.0.0.1:{server.port}") as stream,
+    ):
+        for number in range(3):
+            await stream.send(f"type.googleapis.com/acme.T{number}")
+            await stream.take()
+        await stream.send("type.googleapis.com/acme.T3")
+        code, details = await stream.status()
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert details == "the stream asks for 4 types: 3 are allowed"
+
+
+@CLIENTS
+async def test_a_stream_may_ask_for_so_many_names(client, cache):
+    cache.publish("fleet", [resources.endpoints("a")])
+    options = ServerOptions(most_names=100)
+    said = "subscribe" if client is DeltaClient else "names"
+    async with (
+        await serve(cache, "127.0.0.1:0", options=options) as server,
+        client(f"127.0.0.1:{server.port}") as stream,
+    ):
+        await stream.send(EDS, **{said: ["a", *(f"x{number}" for number in range(99))]})
+        assert len((await stream.take(EDS)).resources) == 1
+        await stream.send(LDS, **{said: ["one"]})
+        code, details = await stream.status()
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert details == "the stream asks for 101 names: 100 are allowed"
+
+
+@CLIENTS
 @pytest.mark.parametrize("at_first", [True, False])
 async def test_garbage_is_refused_in_the_servers_own_words(client, at_first, cache, address):
     cache.publish("fleet", [])

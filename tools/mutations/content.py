@@ -3,7 +3,7 @@
 from tools.mutations.mutation import Mutation
 
 _COMPOSE = "xds/cache/compose.py"
-_CORE = "xds/cache/stream.py"
+_GREETING = "xds/cache/greeting.py"
 _FRAMING = "xds/server/framing.py"
 
 MUTATIONS = (
@@ -18,8 +18,8 @@ MUTATIONS = (
         rule=48,
         breaks="endpoints come as full sets too",
         file=_COMPOSE,
-        old="        elif type_url in FULL_SETS:\n",
-        new="        elif type_url in FULL_SETS or type_url == ENDPOINT:\n",
+        old="        if type_url in FULL_SETS:\n",
+        new="        if type_url in FULL_SETS or type_url == ENDPOINT:\n",
     ),
     Mutation(
         rule=49,
@@ -70,19 +70,19 @@ MUTATIONS = (
     Mutation(
         rule=53,
         breaks="what a client says it holds is not read",
-        file=_CORE,
-        old="        for name, version in request.initial_versions.items():\n",
-        new="        for name, version in ():\n",
+        file=_GREETING,
+        old="    for name, version in request.initial_versions.items():\n",
+        new="    for name, version in ():\n",
     ),
     Mutation(
         rule=54,
         breaks="a version that nobody knows is taken for the newest",
-        file=_CORE,
+        file=_GREETING,
         old="""\
-                resource = Resource.foreign(key, version)
+            resource = Resource.foreign(key, version)
 """,
         new="""\
-                resource = state.cursor.base.get(key) or Resource.foreign(key, version)
+            resource = state.cursor.base.get(key) or Resource.foreign(key, version)
 """,
     ),
     Mutation(

@@ -62,8 +62,8 @@ MUTATIONS = (
     Mutation(
         rule=45,
         breaks="nothing is no answer",
-        file="xds/cache/stream.py",
-        old="            channel.owed = subscription.wildcard or not subscription.names\n",
-        new="            channel.owed = False\n",
+        file="xds/cache/greeting.py",
+        old="        channel.owed = subscription.wildcard or not subscription.names\n",
+        new="        channel.owed = False\n",
     ),
 )

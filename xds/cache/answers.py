@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from xds.cache.channel import Channel, Flight
 from xds.cache.cursor import Pending, States, without
-from xds.cache.rejections import Rejection, cleaned, culprits, halves
+from xds.cache.rejections import Rejection, cleaned, culprits, halves, own_words
 from xds.cache.resource import Resource, is_placeholder, same
 from xds.cache.state import State
 from xds.cache.types import Key, RejectedVersion
@@ -141,7 +141,7 @@ def refused(
             pending.nonce = ""
         if name in guilty:
             channel.suspects.discard(name)
-            _reject(state, key, resource, text, now, report)
+            _reject(state, key, resource, own_words(name, guilty, text), now, report)
         elif pending is not None and name not in channel.grouped:
             state.put(key)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from xds.cache.canary import Canary, Held
 from xds.cache.cursor import Left
+from xds.cache.departed import Departed
 from xds.cache.fleet import Fleet
 from xds.cache.guard import RemovalGuard, Withheld
 from xds.cache.published import Publishable, resources_of
@@ -16,13 +16,6 @@ from xds.cache.resource import Resource
 from xds.cache.snapshot import Snapshot
 from xds.cache.stream import NodeStream
 from xds.cache.types import CLUSTER, LISTENER, Key, NodeInfo, Observer, RejectedVersion
-
-_REMEMBERED = 4096
-"""Nodes without a stream of which it is remembered what they hold."""
-
-
-_Who = tuple[str, str, frozenset[str] | None]
-"""Fleet, node, and the types that its stream may carry."""
 
 
 class SnapshotCache:
@@ -50,7 +43,7 @@ class SnapshotCache:
         self._guard = guard
         self._fleets: dict[str, Fleet] = {}
         self._rejected: dict[tuple[str, str], dict[Key, Rejection]] = {}
-        self._left: OrderedDict[_Who, Left] = OrderedDict()
+        self._departed = Departed()
         self._opened = 0
 
     def advance(
@@ -284,18 +277,19 @@ class SnapshotCache:
             variant: the variant of the fleet's snapshot that it is given, whenever there is one
                 (`overlay`); a server names the node's id.
         """
-        who = (fleet, node.id, types)
+        who = (fleet, node.id)
         state = self._fleet(fleet)
-        left = self._left.pop(who, None)
-        # Thousands of nodes may connect at once: none is looked for among all streams.
-        for other in state.of_node.get(node.id, ()):
-            if other.types == types:
-                left = other.leave()
+        # Of a gRPC client's id there may be thousands, and what one of them holds, or refused, says
+        # nothing of another.
+        left: Left | None = None
         rejected: dict[Key, Rejection] = {}
-        if node.is_grpc:
-            left = None  # what another stream of this id holds, or refused, says nothing
-        else:
-            rejected = self._rejected.setdefault(who[:2], {})
+        if not node.is_grpc:
+            left = self._departed.take(who, types)
+            self._departed.back(who)
+            same = (one for one in reversed(state.of(node.id)) if one.types == types)
+            newest = next(same, None)
+            left = left if newest is None else newest.leave()
+            rejected = self._rejected.setdefault(who, {})
         self._opened += 1
         stream = NodeStream(
             self,
@@ -311,27 +305,35 @@ class SnapshotCache:
             strays=state.withheld.strays,
         )
         state.join(stream)
-        if self.observer is not None:
-            self.observer.opened(stream)
+        try:
+            if self.observer is not None:
+                self.observer.opened(stream)
+        except BaseException:
+            self._drop(stream)  # nobody was given it who would end it
+            raise
         return stream
 
     def disconnect(self, stream: NodeStream) -> None:
         """Ends a stream; what its node holds is remembered for its next one."""
-        fleet, node = self._fleets[stream.fleet], stream.node.id
-        if stream not in fleet.streams:
+        fleet = self._fleets.get(stream.fleet)
+        if fleet is None or stream not in fleet.streams:
             return
+        self._drop(stream)
+        if self.observer is not None:
+            self.observer.closed(stream)
+
+    def _drop(self, stream: NodeStream) -> None:
+        fleet, who = self._fleets[stream.fleet], (stream.fleet, stream.node.id)
         others = fleet.leave(stream)
         remembered = not stream.node.is_grpc
         if remembered and all(other.types != stream.types for other in others):
-            self._left[stream.fleet, node, stream.types] = stream.leave()
-            while len(self._left) > _REMEMBERED:
-                self._left.popitem(last=False)
-        if not others and not self._rejected.get((stream.fleet, node)):
-            self._rejected.pop((stream.fleet, node), None)
+            self._departed.keep(who, stream.types, stream.leave())
+        if not others:
+            forgotten = self._departed.refusing(who) if self._rejected.get(who) else who
+            if forgotten is not None:
+                self._rejected.pop(forgotten, None)
         if fleet.base is None and not fleet.streams and not fleet.buried:
             del self._fleets[stream.fleet]
-        if self.observer is not None:
-            self.observer.closed(stream)
 
     def _fleet(self, fleet: str) -> Fleet:
         return self._fleets.setdefault(fleet, Fleet(fleet, Withheld(self._guard)))
@@ -379,6 +381,7 @@ class SnapshotCache:
                 rejected.pop(key, None)
             if not rejected and its_node not in connected:
                 self._rejected.pop((fleet, its_node), None)  # a node that may never come back
+                self._departed.back((fleet, its_node))
         for stream in streams:
             stream.look_again(names)
 

@@ -33,6 +33,7 @@ class Flight:
         entries: what it changes, by name; None is a removal.
         kept: state of the world: what it says of names of which it was not certain what the
             client holds, and that are not to be changed yet.
+        version: of the response.
         processed: whether the client is known to have had it, though it has not answered.
     """
 
@@ -40,6 +41,7 @@ class Flight:
     sent_at: float
     entries: dict[str, Resource | None]
     kept: dict[str, Resource | None] = field(default_factory=dict)
+    version: str = ""
     processed: bool = False
 
 
@@ -61,6 +63,7 @@ class Channel:
         owed: whether the first answer is still due, even if it is empty.
         uncertain: state of the world: the client holds versions of which nothing is known.
         asked: names of which the client's own word was asked for, and the response each was in.
+        accepted: the version of the response that the client accepted last.
     """
 
     subscription: Subscription
@@ -76,6 +79,7 @@ class Channel:
     owed: bool = False
     uncertain: bool = False
     asked: dict[str, str] = field(default_factory=dict)
+    accepted: str = ""
 
     @property
     def type_url(self) -> str:
@@ -86,6 +90,11 @@ class Channel:
     def idle(self) -> bool:
         """Whether there is nothing to look at."""
         return not (self.urgent or self.adds or self.removals or self.groups or self.owed)
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """Those that the client may name as accepted last, if it has been nowhere else."""
+        return frozenset({self.accepted, *(one.version for one in self.flights.values())})
 
     def give_back(self) -> None:
         """Frees what was grown for many names and is empty now: Python keeps it otherwise."""

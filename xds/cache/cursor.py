@@ -7,7 +7,7 @@ block all): the snapshot that the client equals, and the names that are not conf
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xds.cache.resource import Resource, is_placeholder, same
 from xds.cache.snapshot import EMPTY, Snapshot
@@ -73,11 +73,14 @@ class Left:
         states: the exceptions.
         suspects: by type, the groups of names in which a version is to be found that was refused
             and not named.
+        versions: state of the world: what the client may name as accepted last, by type. Another
+            version it has from elsewhere, with what nobody here knows.
     """
 
     bases: Mapping[str, Snapshot]
     states: Mapping[Key, States]
     suspects: Mapping[str, Groups]
+    versions: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class Cursor:

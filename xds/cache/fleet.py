@@ -30,6 +30,7 @@ class Fleet:
         variants: in what the snapshot differs for some nodes, by the variant's name.
         streams: all that are open, oldest first.
         of_node: the same, by the node's id.
+        of_variant: the same, by the variant that they are given.
         buried: names that nodes may hold without saying so, by type.
         canary: the node that is given changes first, if there is one.
     """
@@ -39,7 +40,8 @@ class Fleet:
     base: Snapshot | None = None
     variants: dict[str, Variant] = field(default_factory=dict)
     streams: dict[NodeStream, None] = field(default_factory=dict)
-    of_node: dict[str, list[NodeStream]] = field(default_factory=dict)
+    of_node: dict[str, dict[NodeStream, None]] = field(default_factory=dict)
+    of_variant: dict[str, dict[NodeStream, None]] = field(default_factory=dict)
     buried: dict[str, dict[str, None]] = field(default_factory=dict)
     canary: Canary | None = None
     _former: Former = field(default_factory=Former)
@@ -54,6 +56,10 @@ class Fleet:
         if self.base is None:
             raise ValueError(f"fleet {self.name} is not loaded")
         return self.base
+
+    def of(self, node: str) -> tuple[NodeStream, ...]:
+        """Gives the streams of a node, by its id; oldest first."""
+        return tuple(self.of_node.get(node, ()))
 
     def dirty(self) -> None:
         """Says to all streams that there may be something to send."""
@@ -112,16 +118,13 @@ class Fleet:
         made = self.variants.setdefault(variant, Variant())
         made.replace(changes, revision=revision, turn=self._turn)
         self.prune(variant)
-        for stream in self.streams:
-            if stream.variant == variant:
-                stream.on_dirty()
+        for stream in self.of_variant.get(variant, ()):
+            stream.on_dirty()
 
     def prune(self, variant: str) -> None:
         """Forgets a variant that differs in nothing any more, when no stream has to hear it."""
         made = self.variants.get(variant)
-        if made is None or made.changes:
-            return
-        if all(stream.variant != variant for stream in self.streams):
+        if made is not None and not made.changes and variant not in self.of_variant:
             del self.variants[variant]
 
     def given(self, stream: NodeStream) -> Snapshot | None:
@@ -156,7 +159,7 @@ class Fleet:
             rejected: what it has refused.
         """
         base = self.loaded()
-        streams = list(self.of_node.get(node or "", ()))
+        streams = list(self.of(node or ""))
         if node is None:
             self.canary = None
         elif self.canary is not None:
@@ -187,18 +190,23 @@ class Fleet:
     def join(self, stream: NodeStream) -> None:
         """Takes a stream that was opened."""
         self.streams[stream] = None
-        self.of_node.setdefault(stream.node.id, []).append(stream)
+        self.of_node.setdefault(stream.node.id, {})[stream] = None
+        self.of_variant.setdefault(stream.variant, {})[stream] = None
         if self.canary is not None and self.canary.node == stream.node.id:
             self.canary.streams.append(stream)
 
-    def leave(self, stream: NodeStream) -> list[NodeStream]:
+    def leave(self, stream: NodeStream) -> Collection[NodeStream]:
         """Takes that a stream ended; gives those that its node has still."""
         del self.streams[stream]
         if self.canary is not None and stream in self.canary.streams:
             self.canary.streams.remove(stream)
-        self.prune(stream.variant)
+        given_alike = self.of_variant[stream.variant]
+        del given_alike[stream]
+        if not given_alike:
+            del self.of_variant[stream.variant]
+            self.prune(stream.variant)
         others = self.of_node[stream.node.id]
-        others.remove(stream)
+        del others[stream]
         if not others:
             del self.of_node[stream.node.id]
         return others

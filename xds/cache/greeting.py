@@ -117,8 +117,9 @@ def _remembered(
     if not request.version_info:
         return {}
     type_url = channel.type_url
+    channel.accepted = request.version_info
     remembered = state.cursor.left_of(type_url)
-    if remembered is not None:
+    if remembered is not None and request.version_info in state.versions.get(type_url, ()):
         return remembered
     wanted = state.cursor.base.of_type(type_url)
     buried = cache.buried(fleet, type_url)

@@ -96,7 +96,7 @@ def _of_bytes(type_url: str, name: str, body: bytes) -> Resource:
         raise ValueError(f"it is named {resource.key.name!r}, and given as {name!r}")
     if resource.key.name:
         return resource
-    return Resource.packed(Key(type_url, name), resource.body, fault=resource.fault)
+    return Resource.packed(Key(type_url, name), resource.body, resource.references, resource.fault)
 
 
 def _parsed(full_name: str, body: bytes) -> Message | None:

@@ -6,7 +6,7 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import Address
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.config.listener.v3.listener_pb2 import Listener
-from envoy.config.route.v3.route_components_pb2 import RouteAction, VirtualHost
+from envoy.config.route.v3.route_components_pb2 import RouteAction
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as http,
@@ -23,23 +23,24 @@ def references(message: Message) -> frozenset[Key]:
 
     Cluster of type EDS: its ClusterLoadAssignment. RouteConfiguration: its clusters. Listener: its
     RouteConfigurations by RDS, the clusters of inline routes and of tcp_proxy, its addresses as
-    keys of type `ADDRESS`. Everything else: nothing.
+    keys of type `ADDRESS`. Everything else, and what extensions name (an aggregate cluster's
+    clusters, a filter's gRPC service): nothing.
     """
     if isinstance(message, Cluster):
         if message.type != Cluster.EDS:
             return frozenset()
         return frozenset({Key(ENDPOINT, message.eds_cluster_config.service_name or message.name)})
     if isinstance(message, RouteConfiguration):
-        return frozenset(_clusters(message.virtual_hosts))
+        return frozenset(_of_routes(message))
     if isinstance(message, Listener):
         return frozenset((*_of_listener(message), *_addresses(message)))
     return frozenset()
 
 
-def _clusters(hosts: Iterable[VirtualHost]) -> Iterator[Key]:
-    for host in hosts:
-        for mirror in host.request_mirror_policies:
-            yield Key(CLUSTER, mirror.cluster)
+def _of_routes(routes: RouteConfiguration) -> Iterator[Key]:
+    yield from _mirrors(routes.request_mirror_policies)
+    for host in routes.virtual_hosts:
+        yield from _mirrors(host.request_mirror_policies)
         for route in host.routes:
             if route.HasField("route"):
                 yield from _of_action(route.route)
@@ -51,7 +52,11 @@ def _of_action(action: RouteAction) -> Iterator[Key]:
     for weighted in action.weighted_clusters.clusters:
         if weighted.name:
             yield Key(CLUSTER, weighted.name)
-    for mirror in action.request_mirror_policies:
+    yield from _mirrors(action.request_mirror_policies)
+
+
+def _mirrors(policies: Iterable[RouteAction.RequestMirrorPolicy]) -> Iterator[Key]:
+    for mirror in policies:
         if mirror.cluster:
             yield Key(CLUSTER, mirror.cluster)
 
@@ -73,7 +78,7 @@ def _of_config(config: Any) -> Iterator[Key]:
     if config.Unpack(manager):
         if manager.HasField("rds"):
             yield Key(ROUTE, manager.rds.route_config_name)
-        yield from _clusters(manager.route_config.virtual_hosts)
+        yield from _of_routes(manager.route_config)
         return
     proxy = TcpProxy()
     if config.Unpack(proxy):

@@ -48,17 +48,34 @@ def culprits(names: Iterable[str], message: str) -> list[str]:
     Whole names only: `projects/a/vips/web` is not named by `projects/a/vips/web2`. Longer names
     are looked for first, and what they cover is not looked at again.
     """
+    return list(dict.fromkeys(name for _, name in _mentions(names, message)))
+
+
+def own_words(name: str, guilty: Iterable[str], message: str) -> str:
+    """Gives what a message that speaks of several names says of one of them.
+
+    Envoy lists them with their faults, one after the other: what it says of one tenant's is
+    nothing for another one. How it begins is for all.
+    """
+    mentions = sorted(_mentions(guilty, message))
+    if len({who for _, who in mentions}) < 2:  # noqa: PLR2004 - it speaks of this one alone
+        return message
+    ends = [*(at for at, _ in mentions[1:]), len(message)]
+    parts = [message[at:end] for (at, who), end in zip(mentions, ends, strict=True) if who == name]
+    return (message[: mentions[0][0]] + "".join(parts)).rstrip(" ,;")
+
+
+def _mentions(names: Iterable[str], message: str) -> list[tuple[int, str]]:
+    """Gives where a message speaks of which of some names."""
     found = []
     for name in sorted(names, key=len, reverse=True):
-        at, hit = message.find(name) if name else -1, False
+        at = message.find(name) if name else -1
         while at >= 0:
             end = at + len(name)
             if _bounded(message, at, end):
-                hit = True
+                found.append((at, name))
                 message = message[:at] + "\0" * len(name) + message[end:]
             at = message.find(name, at + 1)
-        if hit:
-            found.append(name)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -41,6 +41,7 @@ class State:
         foreign: names that the client reported in a version of which nothing is known.
         caught: names that were refused before they were sent.
         strays: listeners that stay until an operator's word; the fleet's, shared by its streams.
+        versions: state of the world: what the client may name as accepted on its stream before.
     """
 
     cursor: Cursor
@@ -60,6 +61,7 @@ class State:
     foreign: set[Key] = field(default_factory=set)
     caught: set[Key] = field(default_factory=set)
     strays: AbstractSet[Key] = frozenset()
+    versions: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def note_unknown(self, keys: Iterable[Key]) -> None:
         """Notes which of these pending names the client holds in versions that are not known."""
@@ -156,10 +158,12 @@ class State:
 
     def touch(self, key: Key) -> None:
         """What is known of `key` changed: what waits for it is looked at again."""
-        for waiter in list(self.waiters.get(key, ())):
-            self.unpark(waiter)
-            self.put(waiter)
-            self.touch(waiter)
+        todo = [key]
+        while todo:
+            for waiter in list(self.waiters.get(todo.pop(), ())):
+                self.unpark(waiter)
+                self.put(waiter)
+                todo.append(waiter)
 
     def changed(self, keys: Collection[Key]) -> None:
         """What is wanted of `keys` changed."""

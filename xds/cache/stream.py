@@ -69,6 +69,7 @@ class NodeStream:
             types=types,
             asked_at=now,
             strays=strays,
+            versions=left.versions if left else {},
         )
         self._state.note_unknown(self._state.cursor.pending)
         self._composer = Composer(self._state, number)
@@ -79,6 +80,11 @@ class NodeStream:
     def revision(self) -> int:
         """The revision that it works towards; 0 before the fleet's first snapshot."""
         return self._state.cursor.base.revision if self._loaded else 0
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it has been given its fleet's first snapshot, and may answer its client."""
+        return self._loaded
 
     @property
     def pending(self) -> Mapping[Key, Pending]:
@@ -277,6 +283,11 @@ class NodeStream:
         """Gives the types that the client has asked for."""
         return frozenset(self._state.channels)
 
+    @property
+    def names_asked(self) -> int:
+        """How many names the client asks for one by one, of all types."""
+        return sum(len(one.subscription.names) for one in self._state.channels.values())
+
     def status(self, key: Key, now: float) -> ResourceStatus:
         """Gives what is known of one name: wanted, held, under way, refused, waited for."""
         return self._as_tried(status_of(self._state, key, now), now)
@@ -303,7 +314,11 @@ class NodeStream:
     def leave(self) -> Left:
         """Gives what the client holds, for its next stream."""
         channels = self._state.channels
-        return self._state.cursor.leave({kind: one.apart() for kind, one in channels.items()})
+        left = self._state.cursor.leave({kind: one.apart() for kind, one in channels.items()})
+        if self.delta:
+            return left
+        opened = {kind: one.versions for kind, one in channels.items() if one.greeting is None}
+        return replace(left, versions={**self._state.versions, **opened})
 
     def _changed_unseen(self, key: Key, revision: int) -> bool:
         """Whether a change that belongs to `revision` is held back, or came since it ran last."""
@@ -323,7 +338,7 @@ class NodeStream:
             return  # spontaneous, stale, or never sent: no answer to anything (rules 11, 19, 21)
         del channel.flights[request.nonce]
         if request.error is None:
-            self.acked_at = now
+            self.acked_at, channel.accepted = now, flight.version
             answers.accepted(self._state, channel, flight, self._refusal)
         else:
             answers.refused(self._state, channel, flight, request.error, now, self._refusal)

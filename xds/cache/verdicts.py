@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from xds.cache.stream import NodeStream
 from xds.cache.types import Key, RejectedVersion
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Verdict:
 class Verdicts:
     """An observer that hands each verdict to a function, which must return at once.
 
+    What the function raises is logged, and the node is served on: it is no fault of the node's.
+
     Example:
         >>> from xds.cache import SnapshotCache
         >>> cache = SnapshotCache(Verdicts(print))
@@ -62,14 +67,16 @@ class Verdicts:
         self._say(stream, rejection.key, rejection.version, rejection.message)
 
     def _say(self, stream: NodeStream, key: Key, version: str, message: str | None = None) -> None:
-        self._hear(
-            Verdict(
-                fleet=stream.fleet,
-                node=stream.node.id,
-                type_url=key.type_url,
-                name=key.name,
-                version=version,
-                accepted=message is None,
-                message=message or "",
-            )
+        verdict = Verdict(
+            fleet=stream.fleet,
+            node=stream.node.id,
+            type_url=key.type_url,
+            name=key.name,
+            version=version,
+            accepted=message is None,
+            message=message or "",
         )
+        try:
+            self._hear(verdict)
+        except Exception:  # noqa: BLE001 - whatever it is, it is the function's own
+            _log.exception("the callback failed on the verdict %r", verdict)

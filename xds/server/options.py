@@ -14,6 +14,9 @@ class ServerOptions:
         keepalive_timeout: seconds until an unanswered ping ends the connection.
         max_request_bytes: the largest request; a reconnect that names 100,000 versions has 10 MiB.
         max_response_bytes: the largest response.
+        most_types: how many types one stream may ask for; there are a dozen, and a server keeps
+            something for each, known or not.
+        most_names: how many names one stream may ask for, of all types together.
         write_stall: seconds until a write that does not go out closes its stream.
         status_stall: seconds until a stream's last word, its status, is given up, and the
             connection is cut if no other stream is on it. With `write_stall` it is 25 s.
@@ -37,6 +40,8 @@ class ServerOptions:
     keepalive_timeout: float = 5.0
     max_request_bytes: int = 32 * _MIB
     max_response_bytes: int = 256 * _MIB
+    most_types: int = 64
+    most_names: int = 1_000_000
     write_stall: float = 20.0
     status_stall: float = 5.0
     first_request: float = 30.0

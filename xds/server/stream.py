@@ -21,6 +21,9 @@ from xds.server.traffic import Totals, Traffic
 
 _log = logging.getLogger(__name__)
 
+LONGEST_ID = 1024
+"""Characters of a node's id."""
+
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
@@ -128,6 +131,10 @@ class DiscoveryStream:
         fleet = self._fleet_of(node)
         if not fleet:
             raise Malformed("the node names no fleet: set node.cluster to the fleet's name")
+        if len(node.id) > LONGEST_ID:  # it is remembered when the node has gone
+            raise Malformed(
+                f"the node's id has {len(node.id)} characters: {LONGEST_ID} are allowed"
+            )
         core = self._cache.connect(
             fleet=fleet,
             node=node,
@@ -148,8 +155,15 @@ class DiscoveryStream:
             for traffic in (self.traffic, self._total, of_type):
                 traffic.nacks += 1
         core.receive(request, self._clock())
+        self._bound(len(core.asked()), self._options.most_types, "types")
+        self._bound(core.names_asked, self._options.most_names, "names")
         if core.busy:  # most answers leave nothing to do
             self._wake.set()
+
+    def _bound(self, asked: int, most: int, what: str) -> None:
+        if asked > most:
+            words = f"the stream asks for {asked} {what}: {most} are allowed"
+            self.end(grpc.StatusCode.RESOURCE_EXHAUSTED, words)
 
     async def _read(self, context: Context) -> None:
         try:
@@ -178,14 +192,16 @@ class DiscoveryStream:
             elif answered:
                 await self._send(context, self.core.run(self._clock()))
             elif self._place.its_turn:
-                answered = await self._send(context, self.core.run(self._clock()))
+                await self._send(context, self.core.run(self._clock()))
+                # A client that came back and lacks nothing may be answered with nothing.
+                answered = self.core.loaded
                 self._admission.leave(self._place)
             else:
                 self._admission.ask(self._place)
             if self._end is None:
                 await self._sleep(self._timer())
 
-    async def _send(self, context: Context, responses: list[Response]) -> bool:
+    async def _send(self, context: Context, responses: list[Response]) -> None:
         for response in responses:
             data = self._dialect.write(response)
             try:
@@ -194,15 +210,14 @@ class DiscoveryStream:
             except TimeoutError:
                 stall = f"nothing could be written for {self._options.write_stall:g} s"
                 self.end(grpc.StatusCode.DEADLINE_EXCEEDED, stall)
-                return True
+                return
             except grpc.aio.InternalError:  # the connection broke under it
                 self.end(grpc.StatusCode.OK, "")
-                return True
+                return
             counts = (len(response.resources), len(response.removed), len(data))
             of_type = self._total.of(self.core.fleet if self.core else "", response.type_url)
             for traffic in (self.traffic, self._total, of_type):
                 traffic.sent(resources=counts[0], removals=counts[1], size=counts[2])
-        return bool(responses)
 
     def _timer(self) -> float | None:
         """Gives when to look again though nothing happens; ends a stream that is overdue."""
