@@ -104,6 +104,16 @@ def test_a_new_listener_does_not_wait_for_a_listener_that_leaves_with_it():
     assert (names(listeners), listeners.removed) == (["heir"], ("web-vip",))
 
 
+def test_a_listener_that_may_be_there_takes_an_address_with_who_leaves_it():
+    """It is buried itself: whether it is new to the node is not known, the address is taken."""
+    peer = restarted()
+    peer.cache.bury(FLEET, [Key(LISTENER, "web-vip")])
+    (clusters,) = peer.ask(CLUSTER, initial_versions=listed(CLUSTER))
+    peer.ack(clusters)
+    (listeners,) = peer.ask(LISTENER, initial_versions={"predecessor": "of another process"})
+    assert (names(listeners), set(listeners.removed)) == (["web-vip"], {"predecessor", "old-vip"})
+
+
 @pytest.mark.parametrize("refused", [CLUSTER, LISTENER])
 def test_what_cannot_be_given_and_is_not_listed_is_removed_and_holds_up_no_other_tenant(refused):
     """A listener that waits for a refused cluster, or is refused itself, may need any cluster."""

@@ -43,7 +43,7 @@ def leaving_with(state: State, listener: Resource) -> list[Key]:
     of which no more than the name is known: all of those that are to go leave with it.
     """
     leaving = []
-    if state.cursor.states(listener.key) == (None,):
+    if not state.cursor.present(listener.key):
         leaving += [
             holder
             for holder in unknown(state, LISTENER)
@@ -85,7 +85,7 @@ def may_be_succeeded(state: State, pending: Pending) -> bool:
         return False
     return any(
         other.type_url == LISTENER
-        and state.cursor.states(other) == (None,)
+        and not state.cursor.present(other)
         and not excused(state, other)
         for other in state.waits
     )

@@ -114,7 +114,7 @@ def blocked(state: State, resource: Resource) -> Key | None:
             on = address_taken(state, resource.key, target)
             if on is not None:
                 return on
-    if resource.key.type_url == LISTENER and state.cursor.states(resource.key) == (None,):
+    if resource.key.type_url == LISTENER and not state.cursor.present(resource.key):
         return _in_the_way(state, resource)
     return None
 
@@ -122,10 +122,16 @@ def blocked(state: State, resource: Resource) -> Key | None:
 def _in_the_way(state: State, listener: Resource) -> Key | None:
     """Gives a listener in a version that is not known: it may bind the address of a new one.
 
-    Not one that is known to leave in the same response.
+    Not one that is known to leave in the same response. One that the client may have and does not
+    list waits for those alone that it lists, or two of them would wait for each other.
     """
     leaving = leaving_with(state, listener)
-    found = (on for on in unknown(state, LISTENER) if on not in leaving)
+    new = state.cursor.states(listener.key) == (None,)
+    found = (
+        on
+        for on in unknown(state, LISTENER)
+        if on not in leaving and on != listener.key and (new or state.cursor.present(on))
+    )
     return next((on for on in found if not excused(state, on)), None)
 
 
