@@ -104,12 +104,16 @@ def test_a_new_listener_does_not_wait_for_a_listener_that_leaves_with_it():
     assert (names(listeners), listeners.removed) == (["heir"], ("web-vip",))
 
 
-def test_a_listener_that_may_be_there_takes_an_address_with_who_leaves_it():
-    """It is buried itself: whether it is new to the node is not known, the address is taken."""
+def test_a_listener_that_may_be_there_takes_its_address_with_who_leaves_it():
+    """It is buried itself: it may be new to the node, and the address be another one's there.
+
+    Meanwhile a new listener waits for its cluster, so the others' removal is put off for it.
+    """
     peer = restarted()
     peer.cache.bury(FLEET, [Key(LISTENER, "web-vip")])
-    (clusters,) = peer.ask(CLUSTER, initial_versions=listed(CLUSTER))
-    peer.ack(clusters)
+    peer.set(*tree("late", 8002))
+    (clusters, *_) = peer.ask(CLUSTER, initial_versions=listed(CLUSTER))
+    assert names(clusters) == ["late"]
     (listeners,) = peer.ask(LISTENER, initial_versions={"predecessor": "of another process"})
     assert (names(listeners), set(listeners.removed)) == (["web-vip"], {"predecessor", "old-vip"})
 
