@@ -59,6 +59,13 @@ class Outbox:
             unburied={k for k in self.unburied if k not in newer.buried} | newer.unburied,
         )
 
+    def about(self) -> list[str]:
+        """Gives the names that it speaks of, for a log: nothing of what is said of them."""
+        refused = (key.name for _, _, key in {*self.rejected, *self.cleared})
+        places = (place.key.name for place in {*self.buried, *self.unburied})
+        named = {*self.live, *self.gone, *self.nodes, *self.forgotten}
+        return sorted({*named, *refused, *places})
+
 
 async def store_verdicts(store: Store, outbox: Outbox) -> Sequence[Outbox]:
     """Stores verdicts together; if that fails by a defect, apart. Gives what was stored.
@@ -82,7 +89,7 @@ async def store_verdicts(store: Store, outbox: Outbox) -> Sequence[Outbox]:
             raise
         except Exception:
             # It would fail again: its object stays pending, and all others go on.
-            log.exception("a verdict could not be stored", verdict=each)
+            log.exception("a verdict could not be stored", about=each.about())
         else:
             stored.append(each)
     return stored

@@ -444,3 +444,16 @@ def test_a_change_costs_what_it_is_however_much_is_held_back(monkeypatch):
         for stream in fleet.streams.values():
             fleet.cache.given(stream)
     assert laid == [1] * 19
+
+
+def test_a_grpc_client_that_bears_its_name_is_no_canary():
+    """All processes of one bootstrap share an id: what one of them holds says nothing."""
+    fleet = Fleet("a", "b")
+    info = NodeInfo("a", user_agent="gRPC Python")
+    fleet.cache.connect(fleet=FLEET, node=info, delta=False, now=fleet.now)
+    canary = fleet.cache.canary_of(FLEET)
+    assert canary is not None
+    assert canary.streams == [fleet.streams["a"]]
+    fleet.cache.canary(FLEET, "b")
+    fleet.cache.canary(FLEET, "a")
+    assert canary.streams == [fleet.streams["a"]]

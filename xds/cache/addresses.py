@@ -84,8 +84,6 @@ def may_be_succeeded(state: State, pending: Pending) -> bool:
     if all(held is None or held.known for held in pending.states):
         return False
     return any(
-        other.type_url == LISTENER
-        and not state.cursor.present(other)
-        and not excused(state, other)
+        other.type_url == LISTENER and not state.cursor.present(other) and not excused(state, other)
         for other in state.waits
     )

@@ -159,7 +159,7 @@ class Fleet:
             rejected: what it has refused.
         """
         base = self.loaded()
-        streams = list(self.of(node or ""))
+        streams = [one for one in self.of(node or "") if not one.node.is_grpc]
         if node is None:
             self.canary = None
         elif self.canary is not None:
@@ -192,8 +192,9 @@ class Fleet:
         self.streams[stream] = None
         self.of_node.setdefault(stream.node.id, {})[stream] = None
         self.of_variant.setdefault(stream.variant, {})[stream] = None
-        if self.canary is not None and self.canary.node == stream.node.id:
-            self.canary.streams.append(stream)
+        canary, node = self.canary, stream.node
+        if canary is not None and canary.node == node.id and not node.is_grpc:
+            canary.streams.append(stream)
 
     def leave(self, stream: NodeStream) -> Collection[NodeStream]:
         """Takes that a stream ended; gives those that its node has still."""
