@@ -151,3 +151,54 @@ def test_a_refusal_that_comes_late_does_not_concern_what_runs():
     assert [names(one) for one in halves] == [["bad"]]
     assert peer.stream.confirmed(good.key, peer.revision)
     assert peer.heard == []
+
+
+@pytest.mark.parametrize("others", [(), (cluster("b"),)])
+def test_the_answer_to_what_came_before_a_removal_that_it_has_had_opens_no_gate(others):
+    """Its answer to the removal is withheld, and that to what came before it comes late."""
+    peer = peer_with(cluster("a"))
+    (old,) = sent(peer.set(cluster("a", 1)))
+    peer.now += LATER
+    (removal,) = sent(peer.set(gone=(cluster("a"),)))
+    assert removal.removed == ("a",)
+    peer.now += LATER
+    assert peer.stream.evidence_wanted(peer.now) == ("a",)
+    evidence(peer)
+    assert peer.stream.confirmed(Key(CLUSTER, "a"), peer.revision)
+    todo = peer.set(*others)  # the next response has to wait then
+    todo += peer.set(cluster("a"), tcp_listener("l", 1, "a"))
+    assert ("a" in [name for one in sent(todo) for name in names(one)]) == (not others)
+    assert sent(peer.ack(old), LISTENER) == []
+    todo += peer.ack(removal) + peer.after(LATER)
+    assert sent(todo, LISTENER) == []
+    again = next(one for one in sent(todo) if "a" in names(one))
+    assert names(sent(peer.ack(again), LISTENER)[0]) == ["l"]
+
+
+def test_an_older_response_that_is_accepted_late_is_not_what_served_last():
+    peer = peer_with(cluster("a"))
+    (old,) = sent(peer.set(cluster("a", 1)))
+    peer.now += LATER
+    peer.set(cluster("a", 2))
+    peer.now += LATER
+    assert peer.stream.evidence_wanted(peer.now) == ("a",)
+    evidence(peer, active=[cluster("a", 2)])
+    assert sent(peer.set(cluster("a", -5))) == []  # it breaks a constraint
+    assert sent(peer.ack(old)) == []
+    (rejection,) = peer.heard
+    assert rejection.last_good.version == cluster("a", 2).version
+
+
+@pytest.mark.parametrize("words", ["Error adding/updating cluster(s) bad: no", "bad: no"])
+def test_an_older_response_that_is_refused_late_blames_who_was_in_it(words):
+    """Though it is known to have had something newer of that name since."""
+    peer = peer_with(cluster("good"))
+    (old,) = sent(peer.set(cluster("good", 1), cluster("bad")))
+    peer.now += LATER
+    peer.set(cluster("bad", 1))
+    peer.now += LATER
+    assert "bad" in peer.stream.evidence_wanted(peer.now)
+    evidence(peer, active=[cluster("bad", 1), cluster("good")])
+    peer.nack(old, words)
+    assert [one.key.name for one in peer.heard] == ["bad"]
+    assert peer.stream.confirmed(Key(CLUSTER, "bad"), peer.revision)

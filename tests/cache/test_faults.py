@@ -5,7 +5,17 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 
 from tests.cache.messages import cluster, endpoints, http_listener, route, tcp_listener
 from tests.cache.peer import FLEET, Peer, names
-from xds.cache import CLUSTER, ENDPOINT, LISTENER, NodeInfo, Request, SnapshotCache, Verdicts
+from xds.cache import (
+    CLUSTER,
+    ENDPOINT,
+    LISTENER,
+    ROUTE,
+    NodeInfo,
+    Request,
+    SnapshotCache,
+    Verdicts,
+    empty_endpoints,
+)
 from xds.cache.constraints import UNKEPT
 
 FAULTY = -5
@@ -91,6 +101,55 @@ def test_a_listener_waits_for_routes_that_have_a_fault():
     assert peer.stream.in_step(1)
     assert peer.stream.blocked_by(http_listener("l", 1, "r").key) == bad.key
     assert settle(peer, peer.set(route("r", "c")))[LISTENER] == ["l"]
+
+
+def test_nobody_is_led_to_a_cluster_before_the_last_good_endpoints_follow_again():
+    """A changed cluster that nobody uses is emptied first, with refused endpoints as well."""
+    peer = Peer()
+    good, bad = endpoints("c", 1), endpoints("c", 1 << 16)
+    assert bad.fault
+    peer.set(cluster("c"), good)
+    settle(peer, [*peer.ask(CLUSTER), *peer.ask(ENDPOINT, subscribe=("c",)), *peer.ask(LISTENER)])
+    changed, emptied = peer.set(cluster("c", 1), bad, http_listener("l", 1, "r"), route("r", "c"))
+    assert (names(changed), emptied.resources) == (["c"], (empty_endpoints("c"),))
+    assert peer.heard[0].last_good is good
+    assert peer.ack(changed) == []
+    assert not peer.stream.in_step(2)
+    on_its_way = http_listener("l", 1, "r").key
+    assert not peer.stream.refused(on_its_way)
+    assert peer.stream.blocked_by(on_its_way) is None
+    (filled,) = peer.ack(emptied)
+    assert filled.resources == (good,)
+    assert settle(peer, peer.ack(filled))[LISTENER] == ["l"]
+    assert names(peer.ask(ROUTE, subscribe=("r",))[0]) == ["r"]
+
+
+def test_endpoints_that_are_to_be_emptied_and_are_refused_hold_back_the_route_to_them():
+    """State of the world: they wait for an answer, and would come behind the route."""
+    peer = Peer(delta=False)
+    good, bad = endpoints("c", 1), endpoints("c", 1 << 16)
+    peer.set(cluster("c"), good)
+    (clusters,) = peer.ask(CLUSTER)
+    (first,) = peer.ask(ENDPOINT, names=("c",))
+    peer.ack(clusters)
+    (filled,) = peer.ack(first, names=("c",))
+    assert peer.ack(filled, names=("c",)) == []
+    peer.ack(peer.ask(LISTENER)[0])
+    (more,) = peer.set(cluster("d"), endpoints("d", 1))
+    (unanswered,) = peer.ask(ENDPOINT, names=("c", "d"))
+    assert names(unanswered) == ["d"]
+    (listener,) = peer.set(cluster("c", 1), bad, http_listener("l", 1, "r"), route("r", "c"))
+    assert names(listener) == ["l"]  # it is led to the cluster as it was
+    (changed,) = peer.ack(more)
+    assert names(changed) == ["c", "d"]
+    assert peer.ask(ROUTE, names=("r",)) == []
+    (emptied,) = peer.ack(unanswered, names=("c", "d"))
+    assert empty_endpoints("c") in emptied.resources
+    assert peer.ack(changed) == peer.ack(listener) == []
+    (filled,) = peer.ack(emptied, names=("c", "d"))
+    assert good in filled.resources
+    (led,) = peer.ack(filled, names=("c", "d"))
+    assert names(led) == ["r"]
 
 
 def test_who_came_with_it_keeps_it():

@@ -72,7 +72,7 @@ def accepted(state: State, channel: Channel, flight: Flight, report: Report) -> 
     for name, resource in flight.entries.items():
         key = Key(channel.type_url, name)
         pending = state.cursor.pending.get(key)
-        if pending is None:
+        if pending is None or name in flight.outdated:
             continue
         if pending.nonce == flight.nonce:
             holds(state, key, pending, resource, report)

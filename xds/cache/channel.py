@@ -35,6 +35,7 @@ class Flight:
             client holds, and that are not to be changed yet.
         version: of the response.
         processed: whether the client is known to have had it, though it has not answered.
+        outdated: names of which the client is known to have had a later response too.
     """
 
     nonce: str
@@ -43,6 +44,7 @@ class Flight:
     kept: dict[str, Resource | None] = field(default_factory=dict)
     version: str = ""
     processed: bool = False
+    outdated: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)

@@ -72,12 +72,22 @@ def taken(
         if active.get(name) == version and (sent is not None or name not in warming):
             del flight.entries[name]
             channel.suspects.discard(name)
+            _note_outdated(channel, name, nonce)
             holds(state, key, pending, sent, report)
         elif version is None or warming.get(name) != version:
             continue
         had.add(nonce)
     channel.asked = {}
     _note_processed(channel, had)
+
+
+def _note_outdated(channel: Channel, name: str, nonce: str) -> None:
+    """That an earlier response is accepted says nothing of a name any more; a refusal may."""
+    for flight in channel.flights.values():
+        if flight.nonce == nonce:
+            break
+        if name in flight.entries:
+            flight.outdated.add(name)
 
 
 def _note_processed(channel: Channel, had: set[str]) -> None:

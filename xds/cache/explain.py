@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xds.cache.cursor import Pending
+from xds.cache.needs import restored
 from xds.cache.resource import Resource, is_placeholder, same
 from xds.cache.state import State
 from xds.cache.types import Key
@@ -44,7 +45,7 @@ def blocked_by(state: State, key: Key, depth: int = 8) -> Key | None:
         return key if depth else None
     on = state.waits.get(key)
     if on is not None:
-        return blocked_by(state, on, depth - 1)
+        return None if restored(state, on) else blocked_by(state, on, depth - 1)
     if state.covers(key):
         return None
     for user in state.cursor.base.users(key):

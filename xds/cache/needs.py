@@ -36,9 +36,11 @@ def cluster_missing(state: State, cluster: Key) -> Key | None:
     # A new cluster is sent without members first: nobody is to be led to it before they follow.
     for target in wanted.references:
         pending = state.cursor.pending.get(target)
-        if pending is None or state.refused(target) is not None:
+        if pending is None:
             continue
-        real = state.cursor.base.get(target)
+        # Of refused ones those follow that served before; without any there are none to wait for.
+        rejection = state.refused(target)
+        real = state.last_good(target, rejection) if rejection else state.cursor.base.get(target)
         if real is None or is_placeholder(real):
             continue
         if target.name in state.placeholders or any(
@@ -135,6 +137,14 @@ def unknown(state: State, type_url: str) -> Iterator[Key]:
         yield key
 
 
+def restored(state: State, on: Key) -> bool:
+    """Whether what is waited for are refused endpoints: those that served before are on their way.
+
+    `cluster_missing` waits for no others that are refused.
+    """
+    return on.type_url == ENDPOINT and state.refused(on) is not None
+
+
 def excused(state: State, key: Key, depth: int = 8) -> bool:
     """Whether a name is not confirmed only because the node refused it, or what it needs."""
     if state.refused(key) is not None or key in state.strays:
@@ -143,7 +153,7 @@ def excused(state: State, key: Key, depth: int = 8) -> bool:
         return False
     on = state.waits.get(key)
     if on is not None:
-        return excused(state, on, depth - 1)
+        return not restored(state, on) and excused(state, on, depth - 1)
     if state.covers(key) or state.cursor.base.get(key) is None:
         return False
     users = list(state.cursor.base.users(key))
