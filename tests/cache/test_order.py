@@ -263,6 +263,21 @@ def test_a_first_subscription_is_answered_with_what_its_listener_came_with():
     assert response.resources[0].version == route("r", "b").version
 
 
+def test_nobody_is_led_to_a_cluster_that_went_before_its_route_was_asked_for():
+    peer = settled(cluster("a"), endpoints("a", 80))
+    peer.set(route("r", "a"), http_listener("l", 1, "r"))
+    new = (cluster("b"), endpoints("b", 1), route("r", "b"))
+    (added,) = peer.set(*new, gone=(cluster("a"), endpoints("a", 80)))
+    (empty,) = peer.ask(ENDPOINT, subscribe=("b",))
+    (removed,) = peer.ack(added)
+    assert removed.removed == ("a",)
+    peer.ack(removed)
+    assert peer.ask(ROUTE, subscribe=("r",)) == []
+    (real,) = peer.ack(empty)
+    led, _ = peer.ack(real)
+    assert led.resources == (new[-1],)
+
+
 def test_clients_that_ask_by_name_are_given_routes_before_clusters():
     """gRPC asks for a cluster when a route names it: no gate, or it would wait for ever."""
     peer = Peer(delta=False)

@@ -203,12 +203,25 @@ def _addition(
         on = blocked(state, wanted)
         if on is not None:
             # Asked for by name: it is given what it holds, or what its listener came with.
-            instead = _certain(pending) or pending.promise
+            instead = _certain(pending) or _promised(state, pending)
             if again and instead is not None and blocked(state, instead) is None:
                 return Step(Verdict.SEND, instead)
             sure = _made_sure(state, key, pending, now) if excused(state, on) else None
             return sure or Step(Verdict.WAIT, on=on)
     return Step(Verdict.SEND, wanted)
+
+
+def _promised(state: State, pending: Pending) -> Resource | None:
+    """Gives the route with which its listener was let through, if its clusters are still wanted.
+
+    Nothing keeps them for it: one that is gone looks like one of the client's own bootstrap.
+    """
+    promise = pending.promise
+    if promise is None or any(
+        state.cursor.base.get(cluster) is None for cluster in clusters(state, promise)
+    ):
+        return None
+    return promise
 
 
 def _sent_as_cluster(state: State, key: Key) -> bool:
