@@ -75,7 +75,7 @@ class Turns:
                 value=1000 * statistics.median(self.without),
                 unit="ms",
                 budget="-",
-                floor="-",
+                floor=None,
                 samples=len(self.without),
             )
         ]
@@ -85,7 +85,7 @@ class Turns:
                 value=statistics.median(self.ratios[kind]),
                 unit="x",
                 budget="< 1.5",
-                floor="1.00",
+                floor=1.0,
                 samples=len(self.ratios[kind]),
             )
             for kind in KINDS
@@ -96,7 +96,7 @@ class Turns:
                 value=1000 * max(seconds),
                 unit="ms",
                 budget="< 5000 ms",
-                floor="-",
+                floor=None,
                 samples=len(seconds),
             )
             for kind, seconds in self.until_error.items()
