@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, Self
 
 import grpc
@@ -22,6 +23,9 @@ STAY = "/who.Who/Stay"
 
 _SETTLED = 200
 """Calls after which a client is connected to all members: streams begin then."""
+
+_STREAMED_EVERY = 20
+"""Calls between two messages on each open stream."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +122,11 @@ def _say(something: object) -> None:
     sys.stdout.flush()
 
 
-def _stay(channel: grpc.Channel) -> None:
+def _stay(channel: grpc.Channel, asked: "SimpleQueue[bytes]") -> None:
     began = time.monotonic()
-    call = channel.unary_stream(STAY, request_serializer=None, response_deserializer=None)
+    call = channel.stream_stream(STAY, request_serializer=None, response_deserializer=None)
     try:
-        for name in call(b"", wait_for_ready=True):
+        for name in call(iter(asked.get, None), wait_for_ready=True):
             _say(name.decode())
     except grpc.RpcError as failed:
         _say({"began": began, "by": "", "error": f"a stream was cut: {failed.details()}"})
@@ -131,9 +135,14 @@ def _stay(channel: grpc.Channel) -> None:
 def _call(target: str, streams: int) -> None:
     channel = grpc.insecure_channel(target)
     ask = channel.unary_unary(WHO, request_serializer=None, response_deserializer=None)
+    opened: list[SimpleQueue[bytes]] = []
     for number in itertools.count():
         if 0 <= number - _SETTLED < streams:
-            threading.Thread(target=_stay, args=(channel,), daemon=True).start()
+            opened.append(SimpleQueue())
+            threading.Thread(target=_stay, args=(channel, opened[-1]), daemon=True).start()
+        if number % _STREAMED_EVERY == 0:
+            for asked in opened:
+                asked.put(b"")
         began, by, error = time.monotonic(), "", ""
         try:
             by = ask(b"", timeout=30).decode()

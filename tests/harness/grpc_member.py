@@ -10,7 +10,7 @@ from tests.harness.grpc_caller import STAY, WHO
 
 
 class _Who(grpc.GenericRpcHandler):
-    """Answers with a name: once, or as long as it is listened to."""
+    """Answers with a name: once, or each time that it is asked on a stream."""
 
     def __init__(self, name: str) -> None:
         self._name = name.encode()
@@ -19,16 +19,15 @@ class _Who(grpc.GenericRpcHandler):
         if details.method == WHO:
             return grpc.unary_unary_rpc_method_handler(self._ask)
         if details.method == STAY:
-            return grpc.unary_stream_rpc_method_handler(self._stay)
+            return grpc.stream_stream_rpc_method_handler(self._stay)
         return None
 
     async def _ask(self, _request: bytes, _context: object) -> bytes:
         return self._name
 
-    async def _stay(self, _request: bytes, _context: object) -> AsyncIterator[bytes]:
-        while True:
+    async def _stay(self, requests: AsyncIterator[bytes], _context: object) -> AsyncIterator[bytes]:
+        async for _ in requests:
             yield self._name
-            await asyncio.sleep(0.1)
 
 
 class GrpcMember:

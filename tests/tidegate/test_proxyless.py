@@ -245,16 +245,26 @@ async def test_only_who_is_found_down_is_out(world: World):
         await becomes(health.UNKNOWN)
 
 
-async def test_after_a_restart_the_agents_are_heard_first(world: World):
+async def test_after_a_restart_the_agents_are_heard_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
     await world.ready("member", "vip")
     Agent(world).report({M1: UP})
     await world.feedback.flush()
     await world.restart()
     world.connect(world.nodes[0])
     await world.settle()
+    looked, unheard = asyncio.Semaphore(0), world.agents.unheard
+
+    def look(fleet: str) -> bool:
+        looked.release()
+        return unheard(fleet)
+
+    monkeypatch.setattr(world.agents, "unheard", look)
     async with running(world):
         client(world)
-        await asyncio.sleep(3 * proxyless._AWAITED_EVERY)
+        for _ in range(3):
+            await looked.acquire()
         assert world.cache.snapshot("edge/grpc") is None
         Agent(world).report({M1: UP})
         await made(world)
