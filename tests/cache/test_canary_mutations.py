@@ -1,18 +1,12 @@
 """What holds with a canary fails when its mechanism is broken, and the machine sees it."""
 
-from collections.abc import Callable
-
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
-from tests.cache.client import Violation
+from tests.cache.broken import Patch, sees
 from tests.cache.test_canary_machine import CanaryMachine
 from xds.cache import RUNTIME, SnapshotCache
 from xds.cache.canary import Canary
 from xds.cache.snapshot import Snapshot
-
-Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def nothing_has_to_be_confirmed(patch):
@@ -84,18 +78,4 @@ MUTATIONS: list[tuple[Patch, str]] = [
 )
 def test_a_broken_mechanism_is_seen(mutate, words, monkeypatch):
     mutate(monkeypatch)
-    with pytest.raises(Violation, match=words):
-        run_state_machine_as_test(
-            CanaryMachine,
-            settings=settings(
-                max_examples=400,
-                stateful_step_count=40,
-                deadline=None,
-                derandomize=True,
-                database=None,
-                print_blob=False,
-                report_multiple_bugs=False,
-                phases=(Phase.generate,),
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+    sees(CanaryMachine, words)

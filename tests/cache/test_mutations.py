@@ -1,13 +1,11 @@
 """Each invariant fails when its mechanism is broken: one at a time, and the machine sees it."""
 
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
+from tests.cache.broken import Patch, sees
 from tests.cache.client import Violation
 from tests.cache.test_machine import Machine
 from tests.cache.world import Tree, World
@@ -22,8 +20,6 @@ from xds.cache.snapshot import Own
 from xds.cache.state import State
 from xds.cache.stream import NodeStream
 from xds.cache.types import CLUSTER
-
-Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def no_gates(patch):
@@ -331,18 +327,4 @@ def test_a_broken_mechanism_is_seen_in_its_scenario(scenario, mutate, words, mon
 )
 def test_a_broken_mechanism_is_seen(mutate, words, monkeypatch):
     mutate(monkeypatch)
-    with pytest.raises(Violation, match=words):
-        run_state_machine_as_test(
-            Machine,
-            settings=settings(
-                max_examples=400,
-                stateful_step_count=40,
-                deadline=None,
-                derandomize=True,
-                database=None,
-                print_blob=False,
-                report_multiple_bugs=False,
-                phases=(Phase.generate,),
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+    sees(Machine, words)

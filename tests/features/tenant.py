@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import grpc
 from google.protobuf.json_format import ParseDict
 
 from lbaas.v1 import pool_service_pb2, vip_pb2, vip_service_pb2
@@ -13,6 +14,19 @@ from tests.harness.http_client import fetch
 from tests.harness.members import Member
 from tests.harness.ports import free_port
 from tests.harness.waiting import until
+
+METHODS = ("ROUND_ROBIN", "LEAST_CONNECTIONS", "SOURCE_IP")
+SLOW = {"type": "HTTP", "delay": "1s", "timeout": "1s", "max_retries": 3}
+FINE = frozenset(
+    {
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.INVALID_ARGUMENT,
+    }
+)
+"""What a random change may be answered: it is not there, it is there, it is still going, it
+would be given another address."""
 
 GOOD = "projects/good/pools/web"
 COOKIE = {"session_persistence": {"type": "HTTP_COOKIE", "cookie_name": "LB"}}

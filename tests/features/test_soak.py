@@ -14,6 +14,7 @@ from lbaas.v1 import (
     pool_service_pb2,
     vip_service_pb2,
 )
+from tests.features.tenant import FINE, METHODS, SLOW
 from tests.features.test_isolation import UNBINDABLE
 from tests.features.world import APPLIED, REJECTED, Client, world
 from tests.harness.envoy_process import EnvoyProcess
@@ -26,18 +27,6 @@ from xds.cache.snapshot import Snapshot
 
 SEED = 7
 CHANGES = 250
-METHODS = ("ROUND_ROBIN", "LEAST_CONNECTIONS", "SOURCE_IP")
-SLOW = {"type": "HTTP", "delay": "1s", "timeout": "1s", "max_retries": 3}
-FINE = frozenset(
-    {
-        grpc.StatusCode.NOT_FOUND,
-        grpc.StatusCode.ALREADY_EXISTS,
-        grpc.StatusCode.FAILED_PRECONDITION,
-        grpc.StatusCode.INVALID_ARGUMENT,
-    }
-)
-"""What a random change may be answered: it is not there, it is there, it is still going, it
-would be given another address."""
 
 Change = Callable[[], Awaitable[object]]
 

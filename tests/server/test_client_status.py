@@ -261,23 +261,30 @@ async def test_an_answer_that_is_too_large_is_refused_and_says_what_to_do(
         assert "exclude_resource_contents" in words
 
 
+async def configs_and_turns(cache):
+    """What is told of all nodes, and how often others had their turn meanwhile."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    service = client_status.ClientStatusService(cache)
+    counting = asyncio.create_task(count())
+    found = [config async for config in service._configs(b"")]
+    counting.cancel()
+    return found, turns
+
+
 async def test_others_have_their_turn_while_a_large_node_is_told(cache, address):
     cache.publish("fleet", [resources.cluster(f"c{number}") for number in range(5_000)])
     async with DeltaClient(address) as stream:
         await stream.send(CDS)
         await stream.take(CDS)
-        turns = 0
-
-        async def count() -> None:
-            nonlocal turns
-            while True:
-                await asyncio.sleep(0)
-                turns += 1
-
-        service = client_status.ClientStatusService(cache)
-        counting = asyncio.create_task(count())
-        (config,) = [config async for config in service._configs(b"")]
-        counting.cancel()
+        found, turns = await configs_and_turns(cache)
+    (config,) = found
     assert len(config.generic_xds_configs) == 5_000
     assert turns >= 5_000 // client_status._TURN - 2  # itself and the last
 
@@ -298,18 +305,8 @@ async def test_others_have_their_turn_between_nodes(cache, address):
     cache.publish("fleet", [])
     for number in range(50):
         cache.connect(fleet="fleet", node=NodeInfo(f"n{number}"), delta=True, now=0.0)
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    service = client_status.ClientStatusService(cache)
-    counting = asyncio.create_task(count())
-    assert len([config async for config in service._configs(b"")]) == 50
-    counting.cancel()
+    found, turns = await configs_and_turns(cache)
+    assert len(found) == 50
     assert turns >= 45
 
 

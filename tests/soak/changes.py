@@ -5,7 +5,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import grpc
 from google.protobuf.json_format import ParseDict
 
 from lbaas.v1 import (
@@ -16,12 +15,12 @@ from lbaas.v1 import (
     pool_service_pb2,
     vip_service_pb2,
 )
+from tests.features.tenant import METHODS, SLOW
 from tests.features.world import STATUS, Client
 from tests.harness.members import Member
 
 Change = Callable[[], Awaitable[object]]
 
-METHODS = ("ROUND_ROBIN", "LEAST_CONNECTIONS", "SOURCE_IP")
 PERSISTENCE: tuple[dict[str, str], ...] = (
     {},
     {"type": "SOURCE_IP"},
@@ -29,16 +28,6 @@ PERSISTENCE: tuple[dict[str, str], ...] = (
     {"type": "HTTP_COOKIE", "cookie_name": "LB"},
     {"type": "APP_COOKIE", "cookie_name": "SESSION"},
 )
-SLOW = {"type": "HTTP", "delay": "1s", "timeout": "1s", "max_retries": 3}
-FINE = frozenset(
-    {
-        grpc.StatusCode.NOT_FOUND,
-        grpc.StatusCode.ALREADY_EXISTS,
-        grpc.StatusCode.FAILED_PRECONDITION,
-        grpc.StatusCode.INVALID_ARGUMENT,
-    }
-)
-"""What a random change may be answered: it is not there, it is there, it is still going."""
 
 
 def update(request: Any, what: str, body: dict[str, Any]) -> Any:

@@ -18,13 +18,14 @@ import pytest
 
 from lbaas.v1 import fleet_pb2, fleet_service_pb2
 from tests.features.control_plane import ControlPlane
+from tests.features.tenant import FINE
 from tests.features.world import Client, client_of, node_bootstrap
 from tests.harness.envoy_process import EnvoyProcess
 from tests.harness.load import Load
 from tests.harness.members import Member, Mode
 from tests.harness.ports import free_port
 from tests.harness.waiting import until
-from tests.soak.changes import FINE, Change, Coming, Steady, everything
+from tests.soak.changes import Change, Coming, Steady, everything
 
 SEEDS = (1, 2, 3)
 SECONDS = 60.0
