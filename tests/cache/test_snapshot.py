@@ -39,17 +39,18 @@ def test_the_log_says_what_changed_first_when():
     one = EMPTY.with_changes(5, changes(cluster("a")))
     two = one.with_changes(6, changes(cluster("a", 1), cluster("b")))
     three = two.with_changes(9, changes(cluster("a", 2), cluster("b")))
-    assert three.changed_since(5) == {Key(CLUSTER, "a"): 6, Key(CLUSTER, "b"): 6}
-    assert three.changed_since(6) == {Key(CLUSTER, "a"): 9}
-    assert three.changed_since(9) == {}
+    assert three.changes_from(one) == {Key(CLUSTER, "a"): 6, Key(CLUSTER, "b"): 6}
+    assert three.changes_from(two) == {Key(CLUSTER, "a"): 9}
+    assert three.changes_from(three) == {}
 
 
 def test_the_log_is_bounded_and_says_when_it_does_not_reach_back():
-    old = snapshot = EMPTY.with_changes(1, changes(cluster("same"), cluster("other")))
+    old = late = snapshot = EMPTY.with_changes(1, changes(cluster("same"), cluster("other")))
     for revision in range(2, 1200):
         snapshot = snapshot.with_changes(revision, changes(cluster("a", revision)))
-    assert snapshot.changed_since(1) is None
-    assert snapshot.changed_since(1000) == {Key(CLUSTER, "a"): 1001}
+        late = snapshot if revision == 1000 else late
+    assert snapshot.changes_from(old) is None
+    assert snapshot.changes_from(late) == {Key(CLUSTER, "a"): 1001}
     assert list(old.differences(snapshot)) == [Key(CLUSTER, "a")]
 
 

@@ -135,28 +135,6 @@ class Snapshot:
         """Gives the version of all resources of a type together: same content, same version."""
         return f"{self._sums.get(type_url, 0):024x}"
 
-    def changed_since(self, revision: int) -> Mapping[Key, int] | None:
-        """Gives what changed after `revision`, each with the first revision at which it did.
-
-        Costs what the change costs, not what the snapshot holds.
-
-        Returns:
-            None if the log does not reach back so far; then compare with `differences`.
-        """
-        return self._changed_after(revision)
-
-    def _changed_after(self, position: int) -> Mapping[Key, int] | None:
-        if position >= self._position:
-            return {}
-        if not self._log or position < self._log[0][0]:
-            return None
-        start = bisect_right(self._log, position, key=lambda entry: entry[0])
-        changed: dict[Key, int] = {}
-        for _, revision, keys in self._log[start:]:
-            for key in keys:
-                changed[key] = min(revision, changed.get(key, revision))
-        return changed
-
     def changes_from(self, old: Snapshot) -> Mapping[Key, int] | None:
         """Gives what may differ from an older snapshot, or another variant, of the same fleet.
 
@@ -168,8 +146,23 @@ class Snapshot:
         return None if changed is None or own is None else oldest(changed, own)
 
     def line_changes_from(self, old: Snapshot) -> Mapping[Key, int] | None:
-        """Gives what `changes_from` does, but for what a variant has of its own."""
-        return self._changed_after(old._position) if old.line == self.line else None
+        """Gives what `changes_from` does, but for what a variant has of its own.
+
+        Costs what the change costs, not what the snapshot holds.
+        """
+        if old.line != self.line:
+            return None
+        position = old._position
+        if position >= self._position:
+            return {}
+        if not self._log or position < self._log[0][0]:
+            return None
+        start = bisect_right(self._log, position, key=lambda entry: entry[0])
+        changed: dict[Key, int] = {}
+        for _, revision, keys in self._log[start:]:
+            for key in keys:
+                changed[key] = min(revision, changed.get(key, revision))
+        return changed
 
     def differences(self, other: Snapshot) -> Iterator[Key]:
         """Gives the keys that are not the same in both, by comparing all of them."""
